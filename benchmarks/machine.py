@@ -1,0 +1,39 @@
+"""What a benchmark's page says of the machine and the program it was measured with."""
+
+import os
+import platform
+import re
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+
+def facts() -> dict[str, str]:
+    """`commit` (with -dirty where files differ from it), `date` (ISO 8601, UTC), `hardware` and `software`."""
+    return {
+        "commit": _commit(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "hardware": f"{_processor()}, {os.cpu_count()} cores",
+        "software": f"Python {platform.python_version()}, PyTorch {torch.__version__}",
+    }
+
+
+def _commit() -> str:
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _processor() -> str:
+    """The processor's name and its widest vector instructions."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor() or platform.machine()
+    name = re.search(r"model name\s*:\s*(.+)", text)
+    vectors = next((kind for kind in ("avx512f", "avx2") if re.search(rf"\b{kind}\b", text)), "no avx2")
+    return f"{name[1] if name else platform.machine()} ({vectors})"

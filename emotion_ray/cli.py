@@ -1,0 +1,116 @@
+"""The command line: `emotion-ray COMMAND …`, each command made from a settings dataclass; jobs/ are doors to it."""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from emotion_ray.data.ravdess import EMOTIONS
+from emotion_ray.errors import EmotionRayError
+from emotion_ray.settings import PrepareSettings, default_root
+
+if TYPE_CHECKING:
+    from emotion_ray.data.takes import RejectedTake
+
+STOPPED = 130  # what a shell expects after Ctrl-C
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and gives its exit code: 0 done, 1 can't be done, 2 wrong flags, 130 stopped by Ctrl-C."""
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            {"prepare": prepare, "export": export},
+            prog="emotion-ray",
+            description="Facial emotion recognition from video on Ray.",
+            args=sys.argv[1:] if arguments is None else arguments,
+            config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+        )
+    except EmotionRayError as error:
+        print(f"emotion-ray: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("emotion-ray: stopped; the same command goes on from here", file=sys.stderr)
+        return STOPPED
+    return 0
+
+
+def prepare(settings: PrepareSettings, json: bool = False) -> None:
+    """From archives, folders or manifests of videos to face clips.
+
+    Examples: `emotion-ray prepare --actors 1-10`, `emotion-ray prepare --source videos/ --detector exact`,
+    `emotion-ray prepare --source takes.csv --out clips/`.
+
+    Args:
+        settings: what to prepare and how.
+        json: print the result as JSON.
+    """
+    from emotion_ray.distributed.prepare import prepare as run
+
+    console = _console(json)
+    done = run(settings, console)
+    held = sum(row.total() for row in done.counts.values())
+    if json:
+        _print_json(
+            clips=held,
+            made=done.made,
+            seconds=round(done.seconds, 1),
+            rejects=[reject.__dict__ for reject in done.rejects],
+            out=done.folder.uri,
+        )
+        return
+    if held:
+        console.print(_clips_table(done.counts))
+    if done.rejects:
+        console.print(_rejects_table(done.rejects))
+    speed = f" in {done.seconds:.0f} s, {done.made / done.seconds:.1f} a second" if done.made else ""
+    console.print(f"{done.made} clips made{speed}; {held} clips in {done.folder.uri}", soft_wrap=True)
+    if held:
+        console.print(f"look at {done.folder.uri}/contact_sheet.png", soft_wrap=True)
+
+
+def export(png: str, clips: str | None = None) -> None:
+    """Writes clips as image files, Actor_XX/<clip_id>/NNN.png.
+
+    Args:
+        png: folder to write to.
+        clips: folder of the clips. Default: ROOT/clips.
+    """
+    from emotion_ray.data.export import export_png
+    from emotion_ray.data.storage import Folder
+
+    count = export_png(Folder.at(clips or f"{default_root()}/clips"), png)
+    print(f"{count} clips written as PNG to {png}")
+
+
+def _console(json: bool) -> Console:
+    """Where progress and tables go: aside where the output is JSON."""
+    return Console(stderr=json)
+
+
+def _print_json(**result: object) -> None:
+    print(json.dumps(result))
+
+
+def _clips_table(counts: dict) -> Table:
+    table = Table(title="clips by actor and emotion")
+    for name in ("actor", *EMOTIONS, "all"):
+        table.add_column(name, justify="right")
+    for actor, row in counts.items():
+        table.add_row(str(actor), *(str(row[emotion]) for emotion in range(len(EMOTIONS))), str(row.total()))
+    return table
+
+
+def _rejects_table(rejects: "list[RejectedTake]") -> Table:
+    table = Table(title="rejects")
+    for name in ("stage", "reason", "count", "for example"):
+        table.add_column(name, overflow="fold")
+    by_reason: dict[tuple[str, str], list[RejectedTake]] = {}
+    for reject in rejects:
+        by_reason.setdefault((reject.stage, reject.reason), []).append(reject)
+    for (stage, reason), those in sorted(by_reason.items()):
+        table.add_row(stage, reason, str(len(those)), those[0].message)
+    return table

@@ -1,0 +1,123 @@
+"""What stands beside the shards of a folder of clips: what made them, and what could not be made."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, fields
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from emotion_ray.data.clips import ROWS_PER_GROUP, SCHEMA_VERSION, ZSTD_LEVEL, open_shard, read_columns, shard_names
+from emotion_ray.data.storage import Folder
+from emotion_ray.data.takes import RejectedTake
+from emotion_ray.errors import EmotionRayError
+
+RECORD = "prepared.json"
+REJECTS = "rejects.parquet"
+
+
+def check_folder(folder: Folder, fingerprint: str) -> None:
+    """Makes sure that clips of these settings may go into a folder.
+
+    Raises:
+        EmotionRayError: it holds clips of another schema version or of other settings, or something else.
+    """
+    if not folder.exists(RECORD):
+        if shard_names(folder):
+            raise EmotionRayError(f"{folder.uri} holds shards but no {RECORD}: give another --out")
+        return
+    record = read_record(folder)
+    if record.get("schema_version") != SCHEMA_VERSION:
+        raise EmotionRayError(
+            f"{folder.uri} holds clips of schema version {record.get('schema_version')}, "
+            f"this program writes {SCHEMA_VERSION}: give another --out"
+        )
+    if record.get("prepared_with") != fingerprint:
+        raise EmotionRayError(
+            f"{folder.uri} holds clips prepared with other settings or versions (see its {RECORD}): "
+            "give another --out, or the same settings"
+        )
+
+
+def read_record(folder: Folder) -> dict:
+    """The content of prepared.json.
+
+    Raises:
+        EmotionRayError: it is not there or can't be read.
+    """
+    try:
+        record = json.loads(folder.read(RECORD))
+    except FileNotFoundError:
+        raise EmotionRayError(f"{folder.uri} holds no prepared clips: run `emotion-ray prepare` first") from None
+    except ValueError:
+        record = None
+    if not isinstance(record, dict):
+        raise EmotionRayError(f"{folder.uri}/{RECORD} can't be read: delete it and prepare again")
+    return record
+
+
+def write_record(folder: Folder, record: dict) -> None:
+    folder.publish(RECORD, json.dumps(record, indent=2, sort_keys=True).encode() + b"\n")
+
+
+def read_listings(folder: Folder) -> dict[str, dict]:
+    """What each archive prepared into the folder was found to hold; see `Plan.note_listing`."""
+    return read_record(folder).get("archives", {}) if folder.exists(RECORD) else {}
+
+
+def read_held(folder: Folder) -> list[str]:
+    """The clip_ids in a folder, each once. A clip found in two shards is taken out of the second.
+
+    Such a pair is left when a run is killed and its last writers live on for a moment beside the next run;
+    both copies are the same.
+
+    Raises:
+        EmotionRayError: a shard can't be read or written.
+    """
+    held: dict[str, None] = {}
+    for name in shard_names(folder):
+        ids = open_shard(folder, name).read(columns=["clip_id"])["clip_id"].to_pylist()
+        doubles = [clip_id for clip_id in ids if clip_id in held]
+        if doubles:
+            _take_out(folder, name, doubles)
+        held.update(dict.fromkeys(ids))
+    return list(held)
+
+
+def count_clips(folder: Folder) -> dict[int, Counter]:
+    """How many clips a folder holds, by actor, ascending, and then by emotion 0..7."""
+    facts = read_columns(folder, ["actor", "emotion"])
+    counts: dict[int, Counter] = {}
+    for actor, emotion in sorted(zip(facts["actor"].to_pylist(), facts["emotion"].to_pylist(), strict=True)):
+        counts.setdefault(actor, Counter())[emotion] += 1
+    return counts
+
+
+def _take_out(folder: Folder, name: str, clip_ids: list[str]) -> None:
+    table = open_shard(folder, name).read()
+    rest = table.filter(pc.invert(pc.is_in(table["clip_id"], pa.array(clip_ids))))
+    if not len(rest):
+        folder.remove(name)
+        return
+    sink = pa.BufferOutputStream()
+    pq.write_table(rest, sink, row_group_size=ROWS_PER_GROUP, compression="zstd", compression_level=ZSTD_LEVEL)
+    folder.publish(name, sink.getvalue())
+
+
+def read_rejects(folder: Folder) -> list[RejectedTake]:
+    """The rows of the rejects table; none where there is no table."""
+    if not folder.exists(REJECTS):
+        return []
+    with folder.filesystem.open_input_file(folder.file(REJECTS)) as file:
+        return [RejectedTake(**row) for row in pq.read_table(file).to_pylist()]
+
+
+def write_rejects(folder: Folder, rejects: Iterable[RejectedTake]) -> None:
+    """Publishes the rejects table, sorted by source, all columns strings."""
+    rows = [asdict(reject) for reject in sorted(rejects, key=lambda reject: reject.source)]
+    schema = pa.schema([(one.name, pa.string()) for one in fields(RejectedTake)])
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink)
+    folder.publish(REJECTS, sink.getvalue())

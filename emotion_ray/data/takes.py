@@ -1,0 +1,256 @@
+"""What there is to prepare: takes, and the archives, folders and manifests that they come from."""
+
+import csv
+import json
+import re
+import urllib.error
+import urllib.request
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from emotion_ray.data import ravdess
+from emotion_ray.data.archives import (
+    VIDEO_SUFFIXES,
+    Archive,
+    Member,
+    list_folder,
+    list_members,
+    read_member,
+)
+from emotion_ray.errors import EmotionRayError, Reject
+
+MODALITIES = {"av": (1,), "video": (2,), "both": (1, 2)}
+_CLIP_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+_LARGEST_VIDEO = 2 * 2**30  # bytes of a loose file: it is read into memory whole
+
+
+@dataclass(frozen=True)
+class Take:
+    """One video to make a clip of, and what is known of it. `Clip` says what the fields mean.
+
+    Attributes:
+        path: a video file, or the archive that holds it.
+        member: the member's name in the archive; None for a video file.
+        crc32, size: of the member, as its archive declares them; None for a video file.
+    """
+
+    clip_id: str
+    actor: int
+    emotion: int
+    intensity: int | None
+    statement: int | None
+    repetition: int | None
+    modality: int | None
+    path: str
+    member: str | None = None
+    crc32: int | None = None
+    size: int | None = None
+
+    @property
+    def source(self) -> str:
+        return f"{self.path}!{self.member}" if self.member else self.path
+
+    @property
+    def name(self) -> str:
+        """What to call it in a message."""
+        return f"{Path(self.path).name}: {self.member}" if self.member else self.path
+
+
+@dataclass(frozen=True)
+class RejectedTake:
+    """A row of the rejects table: `source` as in `Clip`, and the fields of `Reject`."""
+
+    source: str
+    clip_id: str | None
+    stage: str
+    reason: str
+    message: str
+
+    @classmethod
+    def of(cls, source: str, clip_id: str | None, reject: Reject) -> "RejectedTake":
+        return cls(source, clip_id, reject.stage, reject.reason, reject.message)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which takes are wanted: of these actors (None: any) and RAVDESS modalities."""
+
+    actors: frozenset[int] | None
+    modalities: tuple[int, ...]
+
+    def wants(self, take: Take) -> bool:
+        of_actor = self.actors is None or take.actor in self.actors
+        return of_actor and (take.modality is None or take.modality in self.modalities)
+
+
+def takes_in_archive(path: Path, choice: Choice, origin: str | None = None) -> tuple[list[Take], list[RejectedTake]]:
+    """The wanted takes of a zip archive whose members bear RAVDESS names, from its table of contents.
+
+    Args:
+        origin: what the takes' `path` shall be, where `path` is a copy on this machine.
+
+    Raises:
+        Reject: the whole archive is of no use.
+    """
+    members, faults = list_members(path)
+    origin = origin or str(path)
+    takes, rejects = [], [RejectedTake.of(f"{origin}!{name}", None, fault) for name, fault in faults]
+    for member in members:
+        try:
+            takes.append(_named_take(member.name, origin, member))
+        except Reject as reject:
+            rejects.append(RejectedTake.of(f"{origin}!{member.name}", None, reject))
+    takes, doubles = without_doubles(take for take in takes if choice.wants(take))
+    return takes, rejects + doubles
+
+
+def takes_in_folder(folder: Path, choice: Choice) -> tuple[list[Take], list[RejectedTake]]:
+    """The wanted takes in a folder of RAVDESS archives or RAVDESS-named videos, at any depth.
+
+    Raises:
+        EmotionRayError: the folder is not there, or holds neither archives nor videos.
+    """
+    paths, faults = list_folder(folder)
+    takes: list[Take] = []
+    rejects = [RejectedTake.of(name, None, fault) for name, fault in faults]
+    for path in paths:
+        try:
+            if path.suffix.lower() == ".zip":
+                found, refused = takes_in_archive(path, choice)
+                takes += found
+                rejects += refused
+            else:
+                take = _named_take(path.name, str(path), None)
+                takes += [take] if choice.wants(take) else []
+        except Reject as reject:
+            rejects.append(RejectedTake.of(str(path), None, reject))
+    return takes, rejects
+
+
+def _named_take(name: str, path: str, member: Member | None) -> Take:
+    try:
+        code = ravdess.Code.parse(name)
+    except ValueError as error:
+        message = f"{error}; label other data in a CSV manifest of path,label,actor"
+        raise Reject("archive", "unknown_name", message) from None
+    return Take(
+        clip_id=code.clip_id,
+        actor=code.actor,
+        emotion=code.emotion,
+        intensity=code.intensity,
+        statement=code.statement,
+        repetition=code.repetition,
+        modality=code.modality,
+        path=path,
+        member=member.name if member else None,
+        crc32=member.crc32 if member else None,
+        size=member.size if member else None,
+    )
+
+
+def takes_in_manifest(manifest: Path, choice: Choice) -> list[Take]:
+    """The wanted takes of a CSV file with the columns path, label, actor and, if wanted, clip_id.
+
+    `path` is relative to the manifest's folder or absolute, `label` an emotion's name, `actor` a whole number,
+    `clip_id` the file's name without its suffix unless given.
+
+    Raises:
+        EmotionRayError: the file can't be read, a column is missing, or a row is wrong; it names the line.
+    """
+    try:
+        with manifest.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            missing = {"path", "label", "actor"} - set(rows.fieldnames or ())
+            if missing:
+                raise EmotionRayError(
+                    f"{manifest} lacks the column {sorted(missing)[0]!r}: a manifest begins with path,label,actor"
+                )
+            takes = [_listed_take(row, f"{manifest}, line {rows.line_num}", manifest.parent) for row in rows]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise EmotionRayError(f"{manifest} is no CSV file that can be read ({error})") from None
+    if not takes:
+        raise EmotionRayError(f"{manifest} lists no video")
+    return [take for take in takes if choice.wants(take)]
+
+
+def _listed_take(row: dict[str, str], where: str, folder: Path) -> Take:
+    path, label, actor = (str(row[column] or "").strip() for column in ("path", "label", "actor"))
+    if label.lower() not in ravdess.EMOTIONS:
+        raise EmotionRayError(f"{where}: the emotion {label!r} is none of {', '.join(ravdess.EMOTIONS)}")
+    if not re.fullmatch(r"\d{1,9}", actor):
+        raise EmotionRayError(f"{where}: the actor {actor!r} is not a whole number")
+    if Path(path).suffix.lower() not in VIDEO_SUFFIXES:
+        raise EmotionRayError(f"{where}: {path!r} is none of {', '.join(sorted(VIDEO_SUFFIXES))}")
+    clip_id = str(row.get("clip_id") or "").strip() or Path(path).stem
+    if not _CLIP_ID.fullmatch(clip_id):
+        raise EmotionRayError(f"{where}: the clip_id {clip_id!r} may hold letters, digits, dots, dashes, underlines")
+    emotion = ravdess.EMOTIONS.index(label.lower())
+    return Take(clip_id, int(actor), emotion, None, None, None, None, str(folder.absolute() / path))
+
+
+def without_doubles(takes: Iterable[Take]) -> tuple[list[Take], list[RejectedTake]]:
+    """The first take of each clip_id; the others are rejects."""
+    first: dict[str, Take] = {}
+    rejects = []
+    for take in takes:
+        if take.clip_id in first:
+            message = f"{take.name} has the clip_id {take.clip_id} of {first[take.clip_id].name}; that one is taken"
+            rejects.append(RejectedTake.of(take.source, None, Reject("archive", "duplicate_clip", message)))
+        else:
+            first[take.clip_id] = take
+    return list(first.values()), rejects
+
+
+def read_take(take: Take, archive: Path | None = None) -> tuple[bytes, int]:
+    """The encoded video and its CRC-32.
+
+    Args:
+        archive: where the take's archive lies on this machine, if not at `take.path`.
+
+    Raises:
+        Reject: it can't be read, or is not what its archive declares.
+    """
+    path = archive or Path(take.path)
+    if take.member is not None and take.crc32 is not None and take.size is not None:
+        return read_member(path, Member(take.member, take.crc32, take.size)), take.crc32
+    try:
+        if path.stat().st_size > _LARGEST_VIDEO:
+            raise Reject("decode", "too_large", f"{path} is larger than 2 GB: cut it into takes")
+        content = path.read_bytes()
+    except OSError as error:
+        raise Reject("fetch", "unreadable", f"{path} can't be read ({error.strerror}): check the path") from None
+    return content, zlib.crc32(content)
+
+
+def record_archives(actors: Iterable[int], base_url: str) -> list[Archive]:
+    """The archives of these actors at Zenodo, or at a mirror whose record lists sizes and checksums of its own.
+
+    Raises:
+        EmotionRayError: the mirror's record can't be read, or lacks an actor's archive.
+    """
+    if base_url.rstrip("/") == ravdess.BASE_URL:
+        return [ravdess.archive(actor) for actor in actors]
+    files = _mirror_record(base_url)
+    archives = []
+    for actor in actors:
+        known = ravdess.archive(actor, base_url)
+        if known.name not in files:
+            raise EmotionRayError(f"{base_url} has no {known.name}: choose other --actors or another --base-url")
+        size, md5 = files[known.name]
+        archives.append(replace(known, bytes=size, md5=md5))
+    return archives
+
+
+def _mirror_record(base_url: str) -> dict[str, tuple[int, str]]:
+    """Size in bytes and md5 of each file of a mirror's record."""
+    url = f"{base_url.rstrip('/')}/api/records/{ravdess.RECORD}"
+    try:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError("not an http address")
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            record = json.loads(answer.read(2**22))
+        return {file["key"]: (int(file["size"]), file["checksum"].removeprefix("md5:")) for file in record["files"]}
+    except (urllib.error.URLError, OSError, ValueError, KeyError, TypeError) as error:
+        raise EmotionRayError(f"no record of the data set at {base_url} ({error}): check --base-url") from None

@@ -1,0 +1,83 @@
+"""Where the work runs: a cluster that is there, or a Ray of our own on this machine."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+
+from emotion_ray.errors import EmotionRayError
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the work runs.
+
+    Attributes:
+        own: whether this process started it and ends it.
+        nodes: machines in it.
+        cpus, gpus: of all its machines.
+    """
+
+    own: bool
+    nodes: int
+    cpus: float
+    gpus: float
+
+    def __str__(self) -> str:
+        kind = "this machine" if self.own else f"a cluster of {self.nodes} node{'s' if self.nodes > 1 else ''}"
+        return f"{kind}: {self.cpus:g} CPU, {self.gpus:g} GPU"
+
+
+@contextmanager
+def connected(cpus: int | None = None) -> Iterator[Place]:
+    """Joins the cluster that `RAY_ADDRESS`, a submitted job or `ray start` names, else starts Ray here.
+
+    One that we start is sized to this machine, listens on loopback with Ray's token authentication, and ends
+    with the block. A connection that this process has already is used and left as it is.
+
+    Args:
+        cpus: how many CPUs a Ray of our own gets; all those this process may use by default.
+
+    Raises:
+        EmotionRayError: no Ray can be joined or started.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    had_connection = ray.is_initialized()
+    own = not had_connection and not _is_there()
+    if not had_connection:
+        quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+        try:
+            if own:
+                here = cpus or len(os.sched_getaffinity(0))
+                ray.init(address="local", num_cpus=here, include_dashboard=False, **quiet)
+                _tighten_token()
+            else:
+                ray.init(**quiet)
+        except (ConnectionError, RuntimeError, OSError, ValueError) as error:
+            cause = str(error).splitlines()[0]
+            raise EmotionRayError(f"can't reach Ray ({cause}): check RAY_ADDRESS, or unset it to run here") from None
+    try:
+        total = ray.cluster_resources()
+        nodes = sum(node["Alive"] for node in ray.nodes())
+        yield Place(own, nodes, total.get("CPU", 0), total.get("GPU", 0))
+    finally:
+        if not had_connection:
+            ray.shutdown()
+
+
+def _is_there() -> bool:
+    """Whether a cluster is named by the environment or was started on this machine by `ray start`."""
+    folder = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray"
+    return bool(os.environ.get("RAY_ADDRESS")) or (folder / "ray_current_cluster").exists()
+
+
+def _tighten_token() -> None:
+    """Ray writes its authentication token under the common umask: others on this machine could read it."""
+    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    if token.is_file():
+        token.chmod(0o600)

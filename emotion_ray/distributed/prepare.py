@@ -1,0 +1,132 @@
+"""Prepare: from archives, folders or manifests of videos to verified face clips, on Ray Data."""
+
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+
+from emotion_ray.data.clips import SCHEMA_VERSION, shard_names
+from emotion_ray.data.plan import Plan, make_plan
+from emotion_ray.data.prepared import REJECTS, check_folder, count_clips, read_held, write_record, write_rejects
+from emotion_ray.data.storage import Folder
+from emotion_ray.data.takes import RejectedTake
+from emotion_ray.distributed.cluster import Place, connected
+from emotion_ray.distributed.crop_graph import Failed, Graph, Planned
+from emotion_ray.distributed.progress import Tally, shown
+from emotion_ray.errors import EmotionRayError
+from emotion_ray.settings import PrepareSettings
+from emotion_ray.vision.clipping import fingerprint
+from emotion_ray.vision.contact_sheet import CONTACT_SHEET, write_contact_sheet
+
+ROUNDS = 3  # what is missing after one, since its worker died, is tried again in the next
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What a run of `prepare` came to.
+
+    Attributes:
+        folder: where the clips are.
+        made: clips made by this run.
+        counts: clips in the folder now, by actor and then by emotion 0..7.
+        rejects: what could not be used, this run's and earlier ones.
+        seconds: of the run, the start of Ray left out.
+    """
+
+    folder: Folder
+    made: int
+    counts: dict[int, Counter]
+    rejects: list[RejectedTake]
+    seconds: float
+
+
+def prepare(settings: PrepareSettings, console: Console) -> Preparation:
+    """Makes the clips that are wanted and not there yet; leaves the record, the rejects and the contact sheet.
+
+    Killed at any moment and called again it goes on: what is in the folder is not made again.
+
+    Raises:
+        EmotionRayError: nothing can be done: a wrong setting, an unusable folder, a full disk.
+    """
+    folder = Folder.at(settings.out or f"{settings.root}/clips")
+    marked = fingerprint(settings.crop)
+    check_folder(folder, marked)
+    plan = make_plan(settings, folder)
+    packages = ("emotion-ray", "av", "torch", "ray", "pyarrow", "numpy", "opencv-python-headless")
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "prepared_with": marked,
+        "settings": asdict(settings),
+        "versions": {name: version(name) for name in packages},
+        "began": _now(),
+        "complete": False,
+        "archives": plan.listings,
+    }
+    write_record(folder, record)
+    before = len(plan.held)
+    seconds = 0.0
+    if plan.work():
+        with connected(settings.workers) as place:
+            console.print(f"preparing on {place}; clips go to {folder.uri}", highlight=False, soft_wrap=True)
+            began = time.monotonic()
+            _run(settings, folder, plan, place, console)
+            seconds = time.monotonic() - began
+    rejects = plan.all_rejects()
+    write_rejects(folder, rejects)
+    if plan.held:
+        write_contact_sheet(folder)
+    counts = count_clips(folder)
+    record |= {
+        "complete": True,
+        "ended": _now(),
+        "seconds": round(seconds, 1),
+        "clips": len(plan.held),
+        "clips_made": len(plan.held) - before,
+        "clips_by_actor": {str(actor): row.total() for actor, row in counts.items()},
+        "rejects": dict(Counter(reject.reason for reject in rejects)),
+        "files": [*shard_names(folder), REJECTS, *([CONTACT_SHEET] if plan.held else [])],
+    }
+    write_record(folder, record)
+    return Preparation(folder, len(plan.held) - before, counts, rejects, seconds)
+
+
+def _run(settings: PrepareSettings, folder: Folder, plan: Plan, place: Place, console: Console) -> None:
+    """Runs the graph until all that is planned is a clip or a reject."""
+    tally = Tally.remote()
+    graph = Graph(
+        folder=folder,
+        cache=Path(settings.cache or f"{settings.root}/archives").expanduser().absolute(),
+        crop=settings.crop,
+        choice=plan.choice,
+        tally=tally,
+        workers=settings.workers or int(place.cpus),
+        downloads=settings.downloads,
+        take_timeout_s=settings.take_timeout_s,
+    )
+    with shown(tally, console):
+        for _ in range(ROUNDS):
+            work = plan.work()
+            if not work:
+                return
+            tally.begin.remote(
+                takes=sum(len(one.takes) for one in work), archives=sum(bool(one.archive) for one in work)
+            )
+            for item in graph.run(work):
+                match item:
+                    case Failed():
+                        raise EmotionRayError(item.message)
+                    case Planned():
+                        plan.note_listing(item.archive, item.takes)
+                    case RejectedTake():
+                        plan.rejects[item.source] = item
+            # the shards tell what is done: a writer may have died after it published
+            plan.held = set(read_held(folder))
+    plan.reject_the_missing()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

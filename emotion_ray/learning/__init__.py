@@ -1,0 +1,1 @@
+"""How the classifiers are trained, and how good they are."""

@@ -1,0 +1,1 @@
+"""The two classifiers of face clips, and where trained ones are kept."""

@@ -1,0 +1,242 @@
+"""Which face, through time, and its crop: the one way in which a frame becomes a model's input."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from emotion_ray.vision.areas import SummedAreas, Window
+from emotion_ray.vision.mtcnn import CELL, MIN_FACE, MTCNN, PYRAMID_FACTOR, Faces, pyramid
+
+# A face whose longer side is this many times the smallest one looked for comes out the same from all finer
+# pyramids: what their further levels propose is too small to stand in its way.
+CLEAR_OF_PYRAMID = 2.0
+FIRST_SKIP = 5  # the finest pyramid levels that a first look does without: it sees faces from 111 px
+
+WINDOW_SIDES = 3.0  # a tracked face is looked for in a window of this many of its sides,
+TRACKED_SCALES = 0.3  # at pyramid levels whose cell is this many of its sides or more
+STRAY_SIDES = 0.25  # the window moves on when the face has moved this many of its sides
+
+# Where tracking is in doubt the whole frame is looked at again.
+DOUBTFUL_PROB = 0.9
+DOUBTFUL_OVERLAP = 0.5  # intersection over union with the face's last box
+SAME_FACE_OVERLAP = 0.1  # below it, a face found in the whole frame is somebody else's
+PATIENCE = 15  # frames in which a lost face is waited for, half a second, before another one will do
+
+TABLE_BYTES = 48 * 2**20  # summed-area tables held at once: 4 frames of 720p
+MOST_AT_ONCE = 16
+
+
+def find_faces(
+    mtcnn: MTCNN, frames: list[np.ndarray], faces: Literal["largest", "all"] = "all", side: float = 0.0
+) -> list[Faces]:
+    """The faces in each of some frames of one size, as facenet-pytorch's `MTCNN().detect` finds them.
+
+    Args:
+        frames: uint8 [H, W, 3] RGB.
+        faces: "all" runs the full pyramid; "largest" promises the largest face only, from a shorter one.
+        side: the longer side in px of the face to expect; 0 for unknown. It changes the speed, not the result.
+
+    Returns:
+        a `Faces` for each frame, empty where there is none.
+    """
+    return [faces for _, faces in _search(mtcnn, frames, 0 if faces == "all" else _skip_for(side))]
+
+
+def _search(mtcnn: MTCNN, frames: list[np.ndarray], skip: int) -> list[tuple[SummedAreas, Faces]]:
+    """Whole frames, from a pyramid without its `skip` finest levels to ever finer ones until the face is clear."""
+    height, width = frames[0].shape[:2]
+    areas = SummedAreas(frames, Window.whole(height, width))
+    found = mtcnn.detect(areas, pyramid(height, width, skip))
+    results = []
+    for index, faces in enumerate(found):
+        one = areas.only(index)
+        finer = skip
+        while finer > 0 and (not len(faces) or _side(faces.boxes[faces.largest]) < CLEAR_OF_PYRAMID * _min_face(finer)):
+            finer = min(finer - 1, _skip_for(_side(faces.boxes[faces.largest]))) if len(faces) else finer // 2
+            faces = mtcnn.detect(one, pyramid(height, width, finer))[0]
+        results.append((one, faces))
+    return results
+
+
+def _min_face(skip: int) -> float:
+    """The smallest face in px that a pyramid without its `skip` finest levels looks for."""
+    return MIN_FACE / PYRAMID_FACTOR**skip
+
+
+def _skip_for(side: float) -> int:
+    """How many of the finest levels a face of this longer side in px can do without, with a tenth to spare."""
+    if side <= 0:
+        return FIRST_SKIP
+    skip = 0
+    while CLEAR_OF_PYRAMID * _min_face(skip + 1) <= 0.9 * side:
+        skip += 1
+    return skip
+
+
+def _side(box: np.ndarray) -> float:
+    return float(max(box[2] - box[0], box[3] - box[1]))
+
+
+@dataclass(frozen=True, eq=False)
+class FaceCrop:
+    """The face in one frame.
+
+    Attributes:
+        pixels: uint8 [S, S, 3] RGB.
+        box: float32 [4] px of the frame, x0 y0 x1 y1: the detector's, or the last one where it found none.
+        prob: the detector's probability, 0 where it found none.
+        found: whether a face was detected in this very frame.
+    """
+
+    pixels: np.ndarray
+    box: np.ndarray
+    prob: float
+    found: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _Sighting:
+    """A frame that was looked at, and the box and probability of the face if it was seen."""
+
+    areas: SummedAreas
+    box: np.ndarray | None
+    prob: float
+
+    @classmethod
+    def of(cls, areas: SummedAreas, faces: Faces, chosen: int | None) -> "_Sighting":
+        if chosen is None:
+            return cls(areas, None, 0.0)
+        return cls(areas, faces.boxes[chosen], float(faces.probs[chosen]))
+
+
+class FaceFollower:
+    """Finds one person's face in the frames of one video, in order, and crops it.
+
+    "exact" gives, in each frame, facenet-pytorch's largest face. "track" takes the largest face of the first
+    frame that has one and follows it: the same cascade in a window around its last place, and in the whole
+    frame whenever that leaves a doubt.
+
+    Nothing looks into the future, but for the frames before the first face: they are cropped at its box.
+
+    Args:
+        size: height and width of a crop in px.
+    """
+
+    def __init__(self, mtcnn: MTCNN, detector: Literal["track", "exact"] = "track", size: int = 64):
+        self._mtcnn = mtcnn
+        self._tracking = detector == "track"
+        self._size = size
+        self._last: np.ndarray | None = None  # box of the last face seen
+        self._missed = 0  # frames since
+
+    def crops(self, frames: Iterable[np.ndarray]) -> Iterator[FaceCrop]:
+        """A crop for each frame (uint8 [H, W, 3] RGB, all of one size), as soon as a face has been seen.
+
+        Frames before that are held; where none ever has a face, nothing comes.
+        """
+        held: list[np.ndarray] = []
+        for chunk in _chunks(frames):
+            rest = chunk
+            while rest:
+                sightings = self._look(rest)
+                for frame, sighting in zip(rest, sightings, strict=False):
+                    seen = sighting.box is not None
+                    self._last = sighting.box if seen else self._last
+                    self._missed = 0 if seen else self._missed + 1
+                    if self._last is None:
+                        held.append(frame)
+                        continue
+                    for earlier in held:
+                        whole = Window.whole(*earlier.shape[:2])
+                        yield self._crop(_Sighting(SummedAreas([earlier], whole), None, 0.0))
+                    held.clear()
+                    yield self._crop(sighting)
+                rest = rest[len(sightings) :]
+
+    def _look(self, frames: list[np.ndarray]) -> list[_Sighting]:
+        """Looks at one or more of the next frames."""
+        if not self._tracking:
+            side = 0.0 if self._last is None else _side(self._last)
+            looked = _search(self._mtcnn, frames, _skip_for(side))
+            return [_Sighting.of(areas, faces, faces.largest if len(faces) else None) for areas, faces in looked]
+        if self._last is None:
+            return [self._look_everywhere(frames[0], None, 0)]
+        return self._track(frames, self._last)
+
+    def _track(self, frames: list[np.ndarray], start: np.ndarray) -> list[_Sighting]:
+        """Looks about the last box, up to a frame that leaves a doubt or from which the window should move on."""
+        height, width = frames[0].shape[:2]
+        side = _side(start)
+        window = _about(start, WINDOW_SIDES * side, height, width)
+        areas = SummedAreas(frames, window)
+        scales = [scale for scale in pyramid(height, width) if CELL / scale >= TRACKED_SCALES * side]
+        sightings: list[_Sighting] = []
+        last, missed = start, self._missed
+        for index, faces in enumerate(self._mtcnn.detect(areas, scales)):
+            nearest, overlap = _nearest(faces, last)
+            if nearest is None or overlap < DOUBTFUL_OVERLAP or faces.probs[nearest] < DOUBTFUL_PROB:
+                sightings.append(self._look_everywhere(frames[index], last, missed))
+                break
+            last, missed = faces.boxes[nearest], 0
+            sightings.append(_Sighting.of(areas.only(index), faces, nearest))
+            if np.abs(last - start).max() > STRAY_SIDES * side:
+                break
+        return sightings
+
+    def _look_everywhere(self, frame: np.ndarray, last: np.ndarray | None, missed: int) -> _Sighting:
+        """Looks at a whole frame, for the face whose box was `last` or, after a while or at first, the largest."""
+        [(areas, faces)] = _search(self._mtcnn, [frame], _skip_for(0.0 if last is None else _side(last)))
+        chosen, overlap = (None, 0.0) if last is None else _nearest(faces, last)
+        if overlap < SAME_FACE_OVERLAP:
+            lost = last is None or missed >= PATIENCE
+            chosen = faces.largest if lost and len(faces) else None
+        return _Sighting.of(areas, faces, chosen)
+
+    def _crop(self, sighting: _Sighting) -> FaceCrop:
+        """Cuts out the box as facenet-pytorch's `extract_face` does: cut to the frame, not squared, area-resized."""
+        areas, box = sighting.areas, sighting.box if sighting.box is not None else self._last
+        corners = np.array([*np.maximum(box[:2], 0), *np.minimum(box[2:], (areas.width, areas.height))]).astype(int)
+        corners[:2] = np.minimum(corners[:2], (areas.width - 1, areas.height - 1))
+        corners[2:] = np.maximum(corners[2:], corners[:2] + 1)
+        pixels = areas.crops(np.zeros(1, int), corners[None], self._size)[0]
+        return FaceCrop(np.rint(pixels).astype(np.uint8), box, sighting.prob, sighting.box is not None)
+
+
+def _nearest(faces: Faces, box: np.ndarray) -> tuple[int | None, float]:
+    """The face that overlaps a box most, and its intersection over union with it."""
+    if not len(faces):
+        return None, 0.0
+    overlaps = intersection_over_union(faces.boxes, box)
+    best = int(overlaps.argmax())
+    return best, float(overlaps[best])
+
+
+def intersection_over_union(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Of each of some boxes, float [n, 4] px, with one box, float [4]: float [n] in 0..1."""
+    sides = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
+    shared = np.maximum(sides, 0).prod(1)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    return shared / (areas + (box[2:] - box[:2]).prod() - shared)
+
+
+def _about(box: np.ndarray, side: float, height: int, width: int) -> Window:
+    """The square of this side in px about a box's centre, cut to the frame."""
+    x, y = (box[:2] + box[2:]) / 2
+    return Window(
+        max(int(x - side / 2), 0),
+        max(int(y - side / 2), 0),
+        min(int(x + side / 2), width),
+        min(int(y + side / 2), height),
+    )
+
+
+def _chunks(frames: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    """Frames in lists as long as the summed-area tables' memory allows: the networks are faster on several."""
+    iterator = iter(frames)
+    for first in iterator:
+        table_bytes = first.shape[0] * first.shape[1] * 3 * 4
+        count = min(max(TABLE_BYTES // table_bytes, 1), MOST_AT_ONCE)
+        yield [first, *itertools.islice(iterator, count - 1)]

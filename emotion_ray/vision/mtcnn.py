@@ -1,0 +1,342 @@
+"""The MTCNN face detector, exact and fast.
+
+Zhang et al. (2016), "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional Networks",
+https://arxiv.org/abs/1604.02878, with the weights of facenet-pytorch (MIT) and the very boxes that its
+`MTCNN().detect` gives: three networks, each looking closer at what the one before let pass.
+
+What makes it fast, without another result: all resizing from one summed-area table (`areas.py`), the second and
+third network once for many frames, and a pyramid without the levels that are too fine for the face looked for.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from emotion_ray.errors import EmotionRayError
+from emotion_ray.vision.areas import SummedAreas, Window
+
+MIN_FACE = 20.0  # px; it, the factor and the thresholds are facenet-pytorch's defaults
+PYRAMID_FACTOR = 0.709
+THRESHOLDS = (0.6, 0.7, 0.7)
+CELL, STRIDE = 12, 2  # px in a pyramid level: what one output of the first network sees, and its step
+
+
+class PNet(nn.Module):
+    """First stage, fully convolutional. Float32 [B, 3, h, w] in -1..1 to logits [B, 2, ...], shifts [B, 4, ...]."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 10, 3)
+        self.prelu1 = nn.PReLU(10)
+        self.conv2 = nn.Conv2d(10, 16, 3)
+        self.prelu2 = nn.PReLU(16)
+        self.conv3 = nn.Conv2d(16, 32, 3)
+        self.prelu3 = nn.PReLU(32)
+        self.conv4_1 = nn.Conv2d(32, 2, 1)
+        self.conv4_2 = nn.Conv2d(32, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x = F.max_pool2d(self.prelu1(self.conv1(x)), 2, 2, ceil_mode=True)
+        x = self.prelu3(self.conv3(self.prelu2(self.conv2(x))))
+        return self.conv4_1(x), self.conv4_2(x)
+
+
+class RNet(nn.Module):
+    """Second stage. Float32 [N, 3, 24, 24] in -1..1 to logits [N, 2] and box shifts [N, 4]."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 28, 3)
+        self.prelu1 = nn.PReLU(28)
+        self.conv2 = nn.Conv2d(28, 48, 3)
+        self.prelu2 = nn.PReLU(48)
+        self.conv3 = nn.Conv2d(48, 64, 2)
+        self.prelu3 = nn.PReLU(64)
+        self.dense4 = nn.Linear(576, 128)
+        self.prelu4 = nn.PReLU(128)
+        self.dense5_1 = nn.Linear(128, 2)
+        self.dense5_2 = nn.Linear(128, 4)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x = F.max_pool2d(self.prelu1(self.conv1(x)), 3, 2, ceil_mode=True)
+        x = F.max_pool2d(self.prelu2(self.conv2(x)), 3, 2, ceil_mode=True)
+        x = self.prelu3(self.conv3(x))
+        x = self.prelu4(self.dense4(_flatten_column_major(x)))
+        return self.dense5_1(x), self.dense5_2(x)
+
+
+class ONet(nn.Module):
+    """Third stage. Float32 [N, 3, 48, 48] in -1..1 to logits [N, 2] and box shifts [N, 4]."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 32, 3)
+        self.prelu1 = nn.PReLU(32)
+        self.conv2 = nn.Conv2d(32, 64, 3)
+        self.prelu2 = nn.PReLU(64)
+        self.conv3 = nn.Conv2d(64, 64, 3)
+        self.prelu3 = nn.PReLU(64)
+        self.conv4 = nn.Conv2d(64, 128, 2)
+        self.prelu4 = nn.PReLU(128)
+        self.dense5 = nn.Linear(1152, 256)
+        self.prelu5 = nn.PReLU(256)
+        self.dense6_1 = nn.Linear(256, 2)
+        self.dense6_2 = nn.Linear(256, 4)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x = F.max_pool2d(self.prelu1(self.conv1(x)), 3, 2, ceil_mode=True)
+        x = F.max_pool2d(self.prelu2(self.conv2(x)), 3, 2, ceil_mode=True)
+        x = F.max_pool2d(self.prelu3(self.conv3(x)), 2, 2, ceil_mode=True)
+        x = self.prelu4(self.conv4(x))
+        x = self.prelu5(self.dense5(_flatten_column_major(x)))
+        return self.dense6_1(x), self.dense6_2(x)
+
+
+def _flatten_column_major(x: torch.Tensor) -> torch.Tensor:
+    """[N, C, H, W] to [N, W*H*C], the order in which the weights were trained (Caffe on transposed images)."""
+    return x.permute(0, 3, 2, 1).flatten(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Faces:
+    """The faces of one frame: boxes float32 [n, 4] px (x0 y0 x1 y1, may pass the frame's edge), probs float32 [n]."""
+
+    boxes: np.ndarray
+    probs: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @cached_property
+    def largest(self) -> int:
+        """Index of the box of the largest area; facenet-pytorch's choice among equal ones."""
+        sides = self.boxes[:, 2:] - self.boxes[:, :2]
+        return int(np.argsort(sides[:, 0] * sides[:, 1])[-1])
+
+
+class MTCNN:
+    """The cascade with facenet-pytorch's weights, on the CPU.
+
+    Raises:
+        EmotionRayError: facenet-pytorch's weight files are not installed.
+    """
+
+    def __init__(self):
+        self.pnet, self.rnet, self.onet = (_load(net) for net in (PNet(), RNet(), ONet()))
+
+    @torch.inference_mode()
+    def detect(self, areas: SummedAreas, scales: list[float]) -> list[Faces]:
+        """All faces within the window of each of B frames.
+
+        Args:
+            areas: the frames' summed-area tables.
+            scales: pyramid levels, from `pyramid`.
+        """
+        candidates = self._propose(areas, scales)
+        candidates = self._refine(areas, candidates)
+        return self._decide(areas, candidates)
+
+    def _propose(self, areas: SummedAreas, scales: list[float]) -> "_Candidates":
+        """First stage: every cell of every level that might be a face, shifted and squared."""
+        levels = [_in_level(areas, scale) for scale in scales]
+        found = [self._propose_in_level(areas, *level) for level in levels if level is not None]
+        candidates = _Candidates.joined(found).nms(0.7)
+        boxes = candidates.boxes
+        sides = boxes[:, 2:] - boxes[:, :2]
+        shifted = boxes + candidates.shifts * np.tile(sides, 2)
+        return _Candidates(candidates.of_frame, _squared(shifted), candidates.scores, candidates.shifts)
+
+    def _propose_in_level(
+        self, areas: SummedAreas, scale: float, rows: int, columns: int, part: Window
+    ) -> "_Candidates":
+        pixels = areas.level(rows, columns, part)
+        logits, shifts = self.pnet(_network_input(pixels))
+        scores = torch.softmax(logits, 1)[:, 1].numpy()
+        of_frame, y, x = np.nonzero(scores >= np.float32(THRESHOLDS[0]))
+        # the arithmetic of the original in its own float32: another rounding picks another candidate
+        corner = np.stack([x + part.x0 // STRIDE, y + part.y0 // STRIDE], 1).astype(np.float32) * np.float32(STRIDE)
+        first = np.floor((corner + np.float32(1)) / np.float32(scale))
+        last = np.floor((corner + np.float32(CELL)) / np.float32(scale))
+        boxes = np.concatenate([first, last], 1)
+        return _Candidates(of_frame, boxes, scores[of_frame, y, x], shifts.numpy()[of_frame, :, y, x]).nms(0.5)
+
+    def _refine(self, areas: SummedAreas, candidates: "_Candidates") -> "_Candidates":
+        """Second stage: look at each candidate at 24x24."""
+        scored = self._look_closer(areas, candidates, self.rnet, 24, THRESHOLDS[1]).nms(0.7)
+        return _Candidates(scored.of_frame, _squared(_shifted(scored)), scored.scores, scored.shifts)
+
+    def _decide(self, areas: SummedAreas, candidates: "_Candidates") -> list[Faces]:
+        """Third stage: look at each survivor at 48x48."""
+        scored = self._look_closer(areas, candidates, self.onet, 48, THRESHOLDS[2])
+        boxes = _shifted(scored)
+        faces = []
+        for frame in range(len(areas)):
+            mine = np.flatnonzero(scored.of_frame == frame)
+            keep = mine[_nms_by_smaller(boxes[mine], scored.scores[mine], 0.7)]
+            faces.append(Faces(boxes[keep], scored.scores[keep]))
+        return faces
+
+    def _look_closer(
+        self, areas: SummedAreas, candidates: "_Candidates", net: nn.Module, size: int, threshold: float
+    ) -> "_Candidates":
+        """Scores candidates by a network at `size` x `size` px and keeps those above the threshold."""
+        corners = np.trunc(candidates.boxes).astype(np.int64)
+        corners[:, :2] = np.maximum(corners[:, :2], 1) - 1  # the original counts pixels from 1
+        corners[:, 2] = np.minimum(corners[:, 2], areas.width)
+        corners[:, 3] = np.minimum(corners[:, 3], areas.height)
+        within = areas.window
+        inside = (corners[:, :2] < corners[:, 2:]).all(1)
+        inside &= (corners[:, :2] >= (within.x0, within.y0)).all(1) & (corners[:, 2:] <= (within.x1, within.y1)).all(1)
+        candidates, corners = candidates.where(inside), corners[inside]
+        if not len(corners):
+            return candidates
+        logits, shifts = net(_network_input(areas.crops(candidates.of_frame, corners, size)))
+        scores = torch.softmax(logits, 1)[:, 1].numpy()
+        scored = _Candidates(candidates.of_frame, candidates.boxes, scores, shifts.numpy())
+        return scored.where(scores > np.float32(threshold))
+
+
+def pyramid(height: int, width: int, skip: int = 0) -> list[float]:
+    """The original's pyramid scales for a frame of this size in px, without the `skip` finest.
+
+    The levels left are bit for bit those of the whole pyramid.
+    """
+    scale = CELL / MIN_FACE
+    shortest = min(height, width) * scale
+    scales = []
+    while shortest >= CELL:
+        scales.append(scale)
+        scale *= PYRAMID_FACTOR
+        shortest *= PYRAMID_FACTOR
+    return scales[skip:]
+
+
+def _in_level(areas: SummedAreas, scale: float) -> tuple[float, int, int, Window] | None:
+    """Size of a pyramid level and the part of it that the window covers, on the level's own pixel grid."""
+    rows, columns = int(areas.height * scale + 1), int(areas.width * scale + 1)
+    window = areas.window
+    y0, y1 = _covered(window.y0, window.y1, areas.height, rows)
+    x0, x1 = _covered(window.x0, window.x1, areas.width, columns)
+    if y1 - y0 < CELL or x1 - x0 < CELL:
+        return None
+    return scale, rows, columns, Window(x0, y0, x1, y1)
+
+
+def _covered(first: int, last: int, length: int, bins: int) -> tuple[int, int]:
+    """The bins (of `bins` over `length` px) whose source lies within first..last, beginning at an even one."""
+    start = -(-first * bins // length)
+    start += start % STRIDE
+    end = last * bins // length
+    return start, end
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidates:
+    """of_frame int [N], boxes float32 [N, 4] px, scores float32 [N], shifts float32 [N, 4] in box sides."""
+
+    of_frame: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+    shifts: np.ndarray
+
+    @classmethod
+    def joined(cls, parts: list["_Candidates"]) -> "_Candidates":
+        if not parts:
+            return cls(
+                np.zeros(0, int),
+                np.zeros((0, 4), np.float32),
+                np.zeros(0, np.float32),
+                np.zeros((0, 4), np.float32),
+            )
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
+
+    def where(self, chosen: np.ndarray) -> "_Candidates":
+        return _Candidates(self.of_frame[chosen], self.boxes[chosen], self.scores[chosen], self.shifts[chosen])
+
+    def nms(self, threshold: float) -> "_Candidates":
+        """Greedy non-maximum suppression within each frame by intersection over union; best first."""
+        return self.where(_nms_by_union(self.of_frame, self.boxes, self.scores, threshold))
+
+
+def _nms_by_union(of_frame: np.ndarray, boxes: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
+    order = np.argsort(-scores, kind="stable")
+    x0, y0, x1, y1 = boxes[order].T
+    frame = of_frame[order]
+    area = (x1 - x0) * (y1 - y0)
+    alive = np.ones(len(order), bool)
+    for i in range(len(order) - 1):
+        if not alive[i]:
+            continue
+        rest = slice(i + 1, None)
+        wide = np.maximum(np.minimum(x1[i], x1[rest]) - np.maximum(x0[i], x0[rest]), 0)
+        high = np.maximum(np.minimum(y1[i], y1[rest]) - np.maximum(y0[i], y0[rest]), 0)
+        shared = wide * high
+        over = shared / (area[i] + area[rest] - shared) > threshold
+        alive[rest] &= ~(over & (frame[rest] == frame[i]))
+    return order[alive]
+
+
+def _nms_by_smaller(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
+    """As `nms`, for one frame, by intersection over the smaller box, in px that count their ends."""
+    x0, y0, x1, y1 = boxes.T
+    area = (x1 - x0 + 1) * (y1 - y0 + 1)
+    order = np.argsort(scores)
+    keep = []
+    while len(order):
+        best, order = order[-1], order[:-1]
+        keep.append(best)
+        wide = np.maximum(np.minimum(x1[best], x1[order]) - np.maximum(x0[best], x0[order]) + 1, 0)
+        high = np.maximum(np.minimum(y1[best], y1[order]) - np.maximum(y0[best], y0[order]) + 1, 0)
+        order = order[wide * high / np.minimum(area[best], area[order]) <= threshold]
+    return np.array(keep, int)
+
+
+def _squared(boxes: np.ndarray) -> np.ndarray:
+    """Boxes grown about their centre to squares of the longer side."""
+    wide, high = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    side = np.maximum(wide, high)
+    half = np.float32(0.5)
+    x0 = boxes[:, 0] + wide * half - side * half
+    y0 = boxes[:, 1] + high * half - side * half
+    return np.stack([x0, y0, x0 + side, y0 + side], 1)
+
+
+def _shifted(scored: _Candidates) -> np.ndarray:
+    sides = scored.boxes[:, 2:] - scored.boxes[:, :2] + np.float32(1)
+    return scored.boxes + scored.shifts * np.tile(sides, 2)
+
+
+def _network_input(pixels: np.ndarray) -> torch.Tensor:
+    """float32 [N, H, W, 3] in 0..255 to [N, 3, H, W] in -1..1, channels last in memory: 2 to 4 times as fast."""
+    pixels -= np.float32(127.5)
+    pixels *= np.float32(0.0078125)
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2)
+
+
+def weights_path(name: str) -> Path:
+    """The path of one of facenet-pytorch's weight files; the package itself is never imported.
+
+    Raises:
+        EmotionRayError: the package or the file is not there.
+    """
+    try:
+        path = Path(str(distribution("facenet-pytorch").locate_file(f"facenet_pytorch/data/{name}")))
+    except PackageNotFoundError:
+        path = None
+    if path is None or not path.is_file():
+        raise EmotionRayError(f"the face detector's weights {name} are missing: pip install facenet-pytorch==2.5.3")
+    return path
+
+
+def _load(net: nn.Module) -> nn.Module:
+    path = weights_path(f"{type(net).__name__.lower()}.pt")
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    own = net.state_dict().keys()
+    net.load_state_dict({name: value for name, value in state.items() if name in own})  # O-Net's landmarks are not used
+    return net.eval().requires_grad_(False).to(memory_format=torch.channels_last)

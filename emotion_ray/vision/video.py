@@ -1,0 +1,179 @@
+"""Video in: the frames that are wanted, from bytes that we read ourselves; video out: H.264.
+
+A video file is hostile input: a demuxer follows what a file says, to other files and addresses too. So only
+bytes in memory are opened, only as one of the formats below, and never above a size in pixels. A hang inside
+the decoder can't be stopped from Python: who decodes what strangers send runs it in a process that a watchdog
+may end.
+"""
+
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from emotion_ray.errors import Reject
+
+FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv"
+SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".flv")
+MAX_PIXELS = 4096 * 2304
+RATE = Fraction(30000, 1001)  # frames a second that a clip is made of: RAVDESS's own
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One decoded frame, upright as it is to be shown.
+
+    Attributes:
+        time: seconds from the first frame.
+        rgb: uint8 [H, W, 3].
+    """
+
+    time: float
+    rgb: np.ndarray
+
+
+class Video:
+    """A video opened from its bytes; use it as a context manager.
+
+    Attributes:
+        fps: frames a second that the file declares (29.97 where it declares none).
+        cut_short: after reading, the error that ended decoding early, else None.
+
+    Args:
+        content: the whole file.
+        name: what to call it in messages.
+
+    Raises:
+        Reject: stage "decode": no video of an accepted format, no picture, or too many pixels.
+    """
+
+    def __init__(self, content: bytes, name: str):
+        self.name = name
+        self.cut_short: str | None = None
+        if not content:
+            raise Reject("decode", "empty_file", f"{name} is empty: fetch it again")
+        try:
+            self._container = av.open(io.BytesIO(content), container_options={"format_whitelist": FORMATS})
+        except (av.error.FFmpegError, ValueError) as error:
+            raise Reject("decode", "not_a_video", f"{name} is no video that can be read ({_cause(error)})") from None
+        try:
+            self._stream = self._picture_stream()
+        except BaseException:
+            self._container.close()
+            raise
+        self.fps = float(self._stream.average_rate or self._stream.guessed_rate or RATE)
+
+    def _picture_stream(self) -> av.VideoStream:
+        if not self._container.streams.video:
+            raise Reject("decode", "no_picture", f"{self.name} has no video stream: is it the audio-only modality?")
+        stream = self._container.streams.video[0]
+        _check_pixels(self.name, stream.codec_context.width, stream.codec_context.height)
+        stream.codec_context.thread_count = 1  # one take a process, one thread a take
+        return stream
+
+    def __enter__(self) -> "Video":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._container.close()
+
+    def frames(self) -> Iterator[Frame]:
+        """All frames in the order shown. A file that ends early gives what it holds and sets `cut_short`.
+
+        Raises:
+            Reject: a frame larger than the limit, or not a single frame.
+        """
+        reformatter = VideoReformatter()
+        for time, picture in self._timed_pictures():
+            rgb = reformatter.reformat(picture, format="rgb24", threads=1).to_ndarray()
+            quarter_turns = round(picture.rotation / 90) % 4  # of the display matrix, counter-clockwise
+            yield Frame(time, np.ascontiguousarray(np.rot90(rgb, quarter_turns)) if quarter_turns else rgb)
+
+    def times(self) -> list[float]:
+        """The time in seconds of every frame, by decoding them all: a container's own count is not reliable.
+
+        Raises:
+            Reject: as `frames`.
+        """
+        return [time for time, _ in self._timed_pictures()]
+
+    def nearest(self, times: Iterable[float]) -> Iterator[Frame]:
+        """For each time in seconds, ascending, the frame nearest to it, carrying that time; ends with the video.
+
+        A time that lies no more than half a frame behind the last frame still gets it. Decoding stops with the
+        last frame that is wanted.
+        """
+        wanted = iter(times)
+        time = next(wanted, None)
+        before = None
+        for frame in self.frames():
+            while before is not None and time is not None and time - before.time < frame.time - time:
+                yield Frame(time, before.rgb)
+                time = next(wanted, None)
+            if time is None:
+                return
+            before = frame
+        while time is not None and time < before.time + 0.5 / self.fps:
+            yield Frame(time, before.rgb)
+            time = next(wanted, None)
+
+    def _timed_pictures(self) -> Iterator[tuple[float, av.VideoFrame]]:
+        """Pictures and their seconds from the first one, never running back."""
+        first = None
+        latest = 0.0
+        for index, picture in enumerate(self._pictures()):
+            _check_pixels(self.name, picture.width, picture.height)
+            time = picture.time if picture.time is not None else index / self.fps
+            first = time if first is None else first
+            latest = max(latest, time - first)
+            yield latest, picture
+        if first is None:
+            raise Reject(
+                "decode",
+                "no_frames",
+                f"{self.name} has no frame that decodes ({self.cut_short or 'empty stream'})",
+            )
+
+    def _pictures(self) -> Iterator[av.VideoFrame]:
+        try:
+            yield from self._container.decode(self._stream)
+        except (av.error.FFmpegError, ValueError) as error:
+            self.cut_short = _cause(error)
+
+
+def sample(content: bytes, name: str, count: int, sampling: Literal["first", "uniform"] = "first") -> Iterator[Frame]:
+    """At most `count` frames of a video, taken at 29.97 a second by timestamp.
+
+    A source of that very rate gives each of its frames; of a slower one frames repeat, of a faster one some are
+    left out.
+
+    Args:
+        sampling: "first" takes the first ones; "uniform" spreads them over the whole take, first and last frame
+            included; one shorter than `count` frames gives all it has.
+
+    Raises:
+        Reject: stage "decode", as `Video` and `Video.frames`.
+    """
+    times = [k / float(RATE) for k in range(count)]
+    if sampling == "uniform":
+        with Video(content, name) as video:
+            length = video.times()[-1]
+        if length > times[-1]:
+            times = [k * length / (count - 1) for k in range(count)]
+    with Video(content, name) as video:
+        yield from video.nearest(times)
+
+
+def _check_pixels(name: str, width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise Reject("decode", "too_many_pixels", f"{name} is {width}x{height}, the limit is {MAX_PIXELS:,} px a frame")
+
+
+def _cause(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text.splitlines()[0]
