@@ -30,7 +30,7 @@ from emotion_ray.settings import TrainSettings
 
 PLAIN = {"lstm": PlainLSTM, "attention": PlainAttention}
 FORMS = ("plain", "plain_allocator", "ours")
-BATCH, FRAMES, SIZE, STEPS = 8, 60, 64, 10
+BATCH, FRAMES, SIZE, STEPS = 8, 60, 64, 6
 PRODUCT = 2048  # rows and columns of the matrix product whose rate sets the floor
 
 
@@ -53,18 +53,12 @@ TARGETS = {
     "lstm_step_vs_plain": Target("LSTM: time of a plain step, by ours", 2.3),
     "attention_step_vs_plain": Target("attention: time of a plain step, by ours", 2.3),
     "lstm_step_vs_plain_allocator": Target("LSTM: a plain step with our allocator setting, by ours", 1.25),
-    "attention_step_vs_plain_allocator": Target(
-        "attention: a plain step with our allocator setting, by ours", 1.25
-    ),
+    "attention_step_vs_plain_allocator": Target("attention: a plain step with our allocator setting, by ours", 1.25),
     "lstm_step_vs_floor": Target(
         "LSTM: our step, by the time its operations take at a matrix product's rate", 1.6, True
     ),
-    "attention_step_vs_floor": Target(
-        "attention: our step, by the time of its operations at that rate", 1.6, True
-    ),
-    "data_wait_share": Target(
-        "part of an epoch spent waiting for a batch, the larger of both models'", 0.02, True
-    ),
+    "attention_step_vs_floor": Target("attention: our step, by the time of its operations at that rate", 1.6, True),
+    "data_wait_share": Target("part of an epoch spent waiting for a batch, the larger of both models'", 0.02, True),
 }
 
 
@@ -90,10 +84,7 @@ def main(options: Options) -> None:
         print(json.dumps(measured(*options.measure)))
         return
     rounds = [
-        {
-            model: {form: in_own_process(model, form, options.threads) for form in (*FORMS, "floor")}
-            for model in PLAIN
-        }
+        {model: {form: in_own_process(model, form, options.threads) for form in (*FORMS, "floor")} for model in PLAIN}
         for _ in range(options.rounds)
     ]
     result = {
@@ -124,13 +115,11 @@ def measured(model: str, form: str) -> dict[str, float]:
     """Figures of one form of one model, in this process."""
     if form == "floor":
         return floor(model)
-    return (
-        our_epoch(model) if form == "ours" else plain_steps(model, with_allocator=form == "plain_allocator")
-    )
+    return our_epoch(model) if form == "ours" else plain_steps(model, with_allocator=form == "plain_allocator")
 
 
 def clips() -> Clips:
-    """Clips of noise, ten batches of them: how long a step takes does not depend on what is in them."""
+    """Clips of noise, an epoch of them: how long a step takes does not depend on what is in them."""
     count = BATCH * STEPS
     frames = np.random.default_rng(0).integers(0, 256, (count, FRAMES, SIZE, SIZE, 3), np.uint8)
     return Clips(
@@ -216,21 +205,17 @@ def page(result: dict) -> str:
         "",
         f"One training step: {result['batch']} clips of {result['frames']} frames of {result['size']}x{result['size']} "
         f"px, {result['threads']} threads. Each form runs in its own process, the processes take turns, "
-        f"{len(rounds)} rounds. The plain form is the baseline's models and loop in plain PyTorch, its clips as float32 "
-        "in memory, ready to use; ours is the whole loop from uint8 clips on. The floor is the number of operations "
-        f"by the rate of a {PRODUCT}x{PRODUCT} matrix product.",
+        f"{len(rounds)} rounds. The plain form is the baseline's models and loop in plain PyTorch, its clips as "
+        "float32 in memory, ready to use; ours is the whole loop from uint8 clips on. The floor is the number of "
+        f"operations by the rate of a {PRODUCT}x{PRODUCT} matrix product.",
         "",
         "| | seconds a step, median | lowest | highest |",
         "|---|---|---|---|",
     ]
     for model in PLAIN:
-        for form, name in zip(
-            (*FORMS, "floor"), ("plain", "plain, allocator set", "ours", "floor"), strict=True
-        ):
+        for form, name in zip((*FORMS, "floor"), ("plain", "plain, allocator set", "ours", "floor"), strict=True):
             seconds = [each[model][form]["step_seconds"] for each in rounds]
-            lines.append(
-                f"| {model}, {name} | {median(seconds):.3f} | {min(seconds):.3f} | {max(seconds):.3f} |"
-            )
+            lines.append(f"| {model}, {name} | {median(seconds):.3f} | {min(seconds):.3f} | {max(seconds):.3f} |")
     lines += ["", "| ratio | | measured | wanted | |", "|---|---|---|---|---|"]
     for name, value in ratios.items():
         target = TARGETS[name]

@@ -47,9 +47,7 @@ def plain_backbone() -> nn.Sequential:
     )
 
 
-def plain_step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, frames_BTCHW: Tensor, labels_B: Tensor
-) -> Tensor:
+def plain_step(model: nn.Module, optimizer: torch.optim.Optimizer, frames_BTCHW: Tensor, labels_B: Tensor) -> Tensor:
     """One training step as the baseline makes it; gives the loss.
 
     Args:

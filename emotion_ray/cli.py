@@ -3,9 +3,11 @@
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -15,6 +17,7 @@ from emotion_ray.settings import PrepareSettings, default_root
 
 if TYPE_CHECKING:
     from emotion_ray.data.takes import RejectedTake
+    from emotion_ray.distributed.prepare import Preparation
 
 STOPPED = 130  # what a shell expects after Ctrl-C
 
@@ -23,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and gives its exit code: 0 done, 1 can't be done, 2 wrong flags, 130 stopped by Ctrl-C."""
     try:
         tyro.extras.subcommand_cli_from_dict(
-            {"prepare": prepare, "export": export},
+            {"prepare": prepare, "export": export, "demo": demo},
             prog="emotion-ray",
             description="Facial emotion recognition from video on Ray.",
             args=sys.argv[1:] if arguments is None else arguments,
@@ -38,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def prepare(settings: PrepareSettings, json: bool = False) -> None:
+def prepare(settings: PrepareSettings, start_anew: bool = False, json: bool = False) -> None:
     """From archives, folders or manifests of videos to face clips.
 
     Examples: `emotion-ray prepare --actors 1-10`, `emotion-ray prepare --source videos/ --detector exact`,
@@ -46,22 +49,42 @@ def prepare(settings: PrepareSettings, json: bool = False) -> None:
 
     Args:
         settings: what to prepare and how.
+        start_anew: first remove what earlier runs made in the folder of the clips.
         json: print the result as JSON.
     """
     from emotion_ray.distributed.prepare import prepare as run
 
     console = _console(json)
-    done = run(settings, console)
-    held = sum(row.total() for row in done.counts.values())
+    done = run(settings, console, start_anew)
     if json:
         _print_json(
-            clips=held,
+            clips=sum(row.total() for row in done.counts.values()),
             made=done.made,
             seconds=round(done.seconds, 1),
             rejects=[reject.__dict__ for reject in done.rejects],
             out=done.folder.uri,
         )
         return
+    _show(done, console)
+
+
+def demo(root: str | None = None) -> None:
+    """The whole job on the synthetic sample, on this machine; no network needed.
+
+    Args:
+        root: folder under which everything is made. Default: demo under `$EMOTION_RAY_HOME` or `~/emotion_ray`.
+    """
+    from emotion_ray.demo import demo as run
+
+    folder = Path(root or f"{default_root()}/demo")
+    console = _console(json=False)
+    _show(run(folder, console), console)
+    console.print("the same with the real data: emotion-ray prepare --actors 1-10")
+
+
+def _show(done: "Preparation", console: Console) -> None:
+    """Prints what preparing came to."""
+    held = sum(row.total() for row in done.counts.values())
     if held:
         console.print(_clips_table(done.counts))
     if done.rejects:
@@ -88,7 +111,7 @@ def export(png: str, clips: str | None = None) -> None:
 
 def _console(json: bool) -> Console:
     """Where progress and tables go: aside where the output is JSON."""
-    return Console(stderr=json)
+    return Console(stderr=json, markup=False, emoji=False, highlight=False)  # names of files may look like markup
 
 
 def _print_json(**result: object) -> None:
@@ -96,7 +119,7 @@ def _print_json(**result: object) -> None:
 
 
 def _clips_table(counts: dict) -> Table:
-    table = Table(title="clips by actor and emotion")
+    table = Table(title="clips by actor and emotion", box=SIMPLE_HEAD)  # fits 80 columns
     for name in ("actor", *EMOTIONS, "all"):
         table.add_column(name, justify="right")
     for actor, row in counts.items():
@@ -105,7 +128,7 @@ def _clips_table(counts: dict) -> Table:
 
 
 def _rejects_table(rejects: "list[RejectedTake]") -> Table:
-    table = Table(title="rejects")
+    table = Table(title="rejects", box=SIMPLE_HEAD)
     for name in ("stage", "reason", "count", "for example"):
         table.add_column(name, overflow="fold")
     by_reason: dict[tuple[str, str], list[RejectedTake]] = {}

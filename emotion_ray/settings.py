@@ -26,6 +26,10 @@ class CropSettings:
     size: int = 64
     """Height and width of a crop, in px."""
 
+    def __post_init__(self):
+        _check_choices(self, detector=("track", "exact"), sampling=("first", "uniform"))
+        _check_numbers(self, frames=(1, 10_000), size=(8, 1024))
+
 
 @dataclass(frozen=True)
 class PrepareSettings(CropSettings):
@@ -52,6 +56,13 @@ class PrepareSettings(CropSettings):
     take_timeout_s: float = 120.0
     """Seconds after which a take that hangs is given up."""
 
+    def __post_init__(self):
+        super().__post_init__()
+        _check_choices(self, modality=("av", "video", "both"))
+        _check_numbers(self, downloads=(1, 64), take_timeout_s=(0.01, 86_400))
+        if self.workers is not None:
+            _check_numbers(self, workers=(1, 4096))
+
     @property
     def crop(self) -> CropSettings:
         """The part that changes pixels."""
@@ -62,7 +73,7 @@ def _check_numbers(settings: object, **limits: tuple[float, float]) -> None:
     """Refuses fields that are no number of the kind of their default, or outside `(low, high)`."""
     for name, (low, high) in limits.items():
         value = getattr(settings, name)
-        whole = isinstance(type(settings).__dict__[name], int)
+        whole = isinstance(getattr(type(settings), name), int)
         kind = isinstance(value, int) if whole else isinstance(value, (int, float))
         if isinstance(value, bool) or not kind or not low <= value <= high:
             expected = "a whole number" if whole else "a number"

@@ -55,9 +55,7 @@ def test_predictions_say_what_they_are(evaluation):
     clips = make_clips()
     truth = dict(zip(clips.clip_id, zip(clips.actor, clips.emotion, strict=True), strict=True))
     assert all(truth[r["clip_id"]] == (r["actor"], r["emotion"]) for r in rows if r["labels"] == "true")
-    probs = metrics.probabilities(
-        np.array([r["logits"] for r in rows]), np.array([r["temperature"] for r in rows])
-    )
+    probs = metrics.probabilities(np.array([r["logits"] for r in rows]), np.array([r["temperature"] for r in rows]))
     assert np.allclose(probs, [r["probs"] for r in rows], atol=1e-6)
     assert len(evaluation.history) == 2 * (1 + 5 + 1) * 4
     assert [row["epoch"] for row in evaluation.history[:5]] == [1, 2, 3, 4, 1]
@@ -85,9 +83,7 @@ def test_summaries_count_clips_and_pool_seeds(evaluation):
     assert actor.counts.sum() == 192
     assert actor.war.value == pytest.approx(actor.war_seeds.mean)
     assert actor.selection == "best epoch on validation actors"
-    random = next(
-        s for s in summarise(evaluation.predictions) if (s.protocol, s.choice) == ("random", "best")
-    )
+    random = next(s for s in summarise(evaluation.predictions) if (s.protocol, s.choice) == ("random", "best"))
     assert random.selection == "best epoch, selected on the same clips"
 
 
@@ -104,9 +100,7 @@ def test_models_are_compared_clip_by_clip():
 
         return Fitted(fitted.history, fitted.best, logits)
 
-    table = evaluate(
-        clips, data, {"whole": LookupFit(), "half": half_right}, ["actor"], control=False
-    ).predictions
+    table = evaluate(clips, data, {"whole": LookupFit(), "half": half_right}, ["actor"], control=False).predictions
     gain = difference(table, metrics.war, "whole", "half")
     assert (gain.value, gain.low, gain.high) == (0.5, 0.5, 0.5)
     with pytest.raises(EmotionRayError, match="whole and ghost can't be compared"):
@@ -119,9 +113,7 @@ def test_an_evaluation_is_saved_and_read_back(evaluation, tmp_path):
     assert again.data == evaluation.data
     assert again.predictions.equals(evaluation.predictions)
     assert again.history == evaluation.history
-    assert pq.read_metadata(tmp_path / "new" / "run" / "predictions.parquet").num_rows == len(
-        again.predictions
-    )
+    assert pq.read_metadata(tmp_path / "new" / "run" / "predictions.parquet").num_rows == len(again.predictions)
 
 
 def test_what_is_no_evaluation_is_refused_in_one_line(tmp_path):
@@ -171,9 +163,7 @@ def test_the_loop_is_a_fit():
     clips.frames[:] = (clips.emotion * 30).astype(np.uint8)[:, None, None, None, None]
     settings = TrainSettings(epochs=3, batch=8, lstm=LSTMSettings(hidden_size=8))
     fit = LoopFit("lstm", settings)
-    evaluation = evaluate(
-        clips, describe(clips, "grey", synthetic=False), {"lstm": fit}, ["random"], control=False
-    )
+    evaluation = evaluate(clips, describe(clips, "grey", synthetic=False), {"lstm": fit}, ["random"], control=False)
     best = max(evaluation.history, key=lambda row: (row["val_uar"], -row["val_loss"]))
     by_choice = {s.choice: s for s in summarise(evaluation.predictions)}
     assert by_choice["best"].uar.value == pytest.approx(best["val_uar"])

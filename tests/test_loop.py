@@ -43,6 +43,15 @@ EVERYTHING = replace(
 MODELS = ["lstm", "attention"]
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Models this small are fastest on one thread, and many times slower on two where the machine is busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def trained(architecture, settings, train, validation=None, model=None, **more):
     """All epochs of a run."""
     model = model or new_model(architecture, settings, train)
@@ -54,9 +63,7 @@ def losses(epochs):
 
 
 @pytest.mark.parametrize(("architecture", "plain"), [("lstm", PlainLSTM), ("attention", PlainAttention)])
-@pytest.mark.parametrize(
-    ("dtype", "steps", "tolerance"), [(torch.float64, 30, 1e-9), (torch.float32, 5, 1e-5)]
-)
+@pytest.mark.parametrize(("dtype", "steps", "tolerance"), [(torch.float64, 30, 1e-9), (torch.float32, 5, 1e-5)])
 def test_losses_are_those_of_the_plain_loop(architecture, plain, dtype, steps, tolerance):
     settings = TrainSettings(epochs=3)
     train = random_clips(80)
@@ -209,10 +216,7 @@ def test_clip_norm_bounds_the_gradient():
 def test_each_epoch_takes_every_clip_once(world_size):
     clips = random_clips(20)
     order = epoch_order(20, 3, 1)
-    shares = [
-        list(training_batches(clips, AugmentSettings(), 6, 3, 1, rank, world_size))
-        for rank in range(world_size)
-    ]
+    shares = [list(training_batches(clips, AugmentSettings(), 6, 3, 1, rank, world_size)) for rank in range(world_size)]
     for step in range(4):
         members = order[6 * step : 6 * step + 6]
         for rank in range(world_size):
@@ -232,9 +236,7 @@ def test_read_only_clips_are_enough():
 
 
 def test_changes_are_the_same_for_all_frames():
-    frames = np.arange(5, dtype=np.uint8)[:, None, None, None] * 40 + np.arange(36, dtype=np.uint8).reshape(
-        6, 6, 1
-    )
+    frames = np.arange(5, dtype=np.uint8)[:, None, None, None] * 40 + np.arange(36, dtype=np.uint8).reshape(6, 6, 1)
     frames = np.broadcast_to(frames, (5, 6, 6, 3)).copy()
     before = frames.copy()
     change = partial(changed, frames, 4)
@@ -277,9 +279,15 @@ def test_a_loss_that_is_not_finite_ends_the_run():
     model = new_model("lstm", SMALL, train)
     with torch.no_grad():
         model.fc.bias[0] = float("nan")
-    with pytest.raises(
-        EmotionRayError, match="the loss is nan at epoch 1, step 1 of 2: train with a lower --lr"
-    ):
+    with pytest.raises(EmotionRayError, match="the loss is nan at epoch 1, step 1 of 2: train with a lower --lr"):
+        next(fit(model, train, train, SMALL))
+
+
+def test_a_model_broken_by_its_last_step_ends_the_run():
+    train = random_clips(16)
+    model = new_model("lstm", SMALL, train)
+    model.register_forward_hook(lambda network, _, logits: logits if network.training else logits * np.inf)
+    with pytest.raises(EmotionRayError, match="outputs are not finite after epoch 1: train with a lower --lr"):
         next(fit(model, train, train, SMALL))
 
 

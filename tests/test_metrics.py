@@ -15,9 +15,7 @@ LABELS = np.array([0, 0, 1, 1, 1, 2])
 GUESSES = np.array([0, 1, 1, 1, 2, 3])
 
 pairs = st.integers(1, 60).flatmap(
-    lambda n: st.tuples(
-        hnp.arrays(int, n, elements=st.integers(0, 7)), hnp.arrays(int, n, elements=st.integers(0, 7))
-    )
+    lambda n: st.tuples(hnp.arrays(int, n, elements=st.integers(0, 7)), hnp.arrays(int, n, elements=st.integers(0, 7)))
 )
 
 
@@ -33,7 +31,7 @@ def test_counts_by_hand():
     assert metrics.macro_f1(counts) == pytest.approx((2 / 3 + 2 / 3 + 0) / 3)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(pairs)
 def test_counts_agree_with_scikit_learn(pair):
     labels, guesses = pair
@@ -69,7 +67,7 @@ def test_loss_and_brier_by_hand():
     assert metrics.brier(metrics.probabilities(sure), np.array([0, 2])) == pytest.approx((0 + 2) / 2)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**31), st.floats(0.5, 10))
 def test_brier_and_loss_agree_with_scikit_learn(seed, temperature):
     random = np.random.default_rng(seed)

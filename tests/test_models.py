@@ -24,9 +24,7 @@ def small(architecture, sizes, frames=7, size=16):
 
 
 def noise(clips=3, frames=7, size=16):
-    return torch.rand(
-        clips, frames, 3, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(2)
-    )
+    return torch.rand(clips, frames, 3, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
 
 
 @pytest.mark.parametrize("plain", [PlainLSTM, PlainAttention])
@@ -129,9 +127,7 @@ def test_a_model_is_told_by_its_weights(architecture, sizes):
     weights = small(architecture, sizes).state_dict()
     found, found_sizes, frames, size, classes = told_by_weights(weights, frames=7)
     assert (found, frames, size, classes) == (architecture, 7, 16, 8)
-    without_trace = {"dropout": sizes.dropout} | (
-        {"heads": sizes.heads} if architecture == "attention" else {}
-    )
+    without_trace = {"dropout": sizes.dropout} | ({"heads": sizes.heads} if architecture == "attention" else {})
     assert vars(found_sizes) | without_trace == vars(sizes)
 
 

@@ -1,3 +1,4 @@
+import functools
 import html
 import math
 import re
@@ -27,9 +28,7 @@ from emotion_ray.settings import AttentionSettings, LSTMSettings, TrainSettings
 EVIL = "<script>alert('1')</script>|*$x$"
 
 
-def evaluated(
-    protocols=("random", "actor"), seeds=(0,), control=True, models=("lstm",), synthetic=False, **facts
-):
+def evaluated(protocols=("random", "actor"), seeds=(0,), control=True, models=("lstm",), synthetic=False, **facts):
     clips = make_clips()
     data = replace(describe(clips, "FACES", synthetic), **facts)
     fits = {model: LookupFit(blur=2.0 + place) for place, model in enumerate(models)}
@@ -38,9 +37,7 @@ def evaluated(
 
 def texts(document):
     """All that a document says, section by section, as one string each."""
-    return {
-        section.title: "\n".join(_said(block) for block in section.blocks) for section in document.sections
-    }
+    return {section.title: "\n".join(_said(block) for block in section.blocks) for section in document.sections}
 
 
 def _said(block):
@@ -54,6 +51,12 @@ def _said(block):
 
 def document_of(evaluation, costs=None, importance=None):
     return make_document(evaluation, "Report", costs or {}, importance or {}, [])
+
+
+@functools.cache
+def standard_texts():
+    """The texts of one model's report by both protocols, with a control."""
+    return texts(document_of(evaluated()))
 
 
 def cost(architecture="lstm"):
@@ -99,9 +102,7 @@ def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run 1"
     evaluation = evaluated(models=(EVIL, "plain"), synthetic=True)
     shown = {EVIL: [importance_of(np.linspace(0.01, 0.19, 10))], "plain": [importance_of(None)]}
-    page = write_report(
-        folder, evaluation, "Two <models>", {EVIL: cost(), "plain": cost()}, shown, ["<b>remark</b>"]
-    )
+    page = write_report(folder, evaluation, "Two <models>", {EVIL: cost(), "plain": cost()}, shown, ["<b>remark</b>"])
     return folder, page.read_text("utf-8"), (folder / "report.md").read_text("utf-8")
 
 
@@ -173,7 +174,7 @@ def test_the_report_shows_what_the_saved_predictions_give(written):
 
 
 def test_only_the_best_epoch_of_the_random_split_is_selected_on_its_clips():
-    results = texts(document_of(evaluated()))["Results"].splitlines()
+    results = standard_texts()["Results"].splitlines()
     labelled = [line for line in results if "selected on the same clips" in line]
     assert [line.startswith("lstm random split, best epoch") for line in labelled] == [True]
     assert any(line.startswith("lstm unseen actors, best epoch on validation actors") for line in results)
@@ -182,13 +183,11 @@ def test_only_the_best_epoch_of_the_random_split_is_selected_on_its_clips():
 
 def test_a_control_outside_chance_is_called_out():
     warning = "look for leakage"
-    assert warning not in texts(document_of(evaluated()))["Results"]
+    assert warning not in standard_texts()["Results"]
 
     def leaking(clips, labels, train, validation, seed):
         fitted = LookupFit()(clips, labels, train, validation, seed)
-        return replace(
-            fitted, logits=lambda positions, choice: 5.0 * np.eye(8, dtype=np.float32)[labels[positions]]
-        )
+        return replace(fitted, logits=lambda positions, choice: 5.0 * np.eye(8, dtype=np.float32)[labels[positions]])
 
     clips = make_clips()
     leak = evaluate(clips, describe(clips, "FACES", synthetic=False), {"leaking": leaking}, ["random"])
@@ -198,7 +197,7 @@ def test_a_control_outside_chance_is_called_out():
 def test_twins_and_few_actors_are_called_out():
     assert "were tested on what was trained on" in texts(document_of(evaluated(twins=4)))["Results"]
     assert "were tested on" not in texts(document_of(evaluated(["actor"], control=False, twins=4)))["Results"]
-    assert "from 6 actors is rough" in texts(document_of(evaluated()))["Results"]
+    assert "from 6 actors is rough" in standard_texts()["Results"]
     assert "is rough" not in texts(document_of(evaluated(actors=24)))["Results"]
 
 
@@ -206,7 +205,7 @@ def test_a_random_split_alone_says_what_it_cannot_say():
     document = document_of(evaluated(["random"]))
     assert "faces they have not met" in texts(document)["Results"]
     assert "Random split, last epoch" in texts(document)["By actor"]
-    assert "faces they have not met" not in texts(document_of(evaluated()))["Results"]
+    assert "faces they have not met" not in standard_texts()["Results"]
 
 
 def test_models_are_set_side_by_side_in_the_baselines_rows():
@@ -216,9 +215,7 @@ def test_models_are_set_side_by_side_in_the_baselines_rows():
     rows = {line.split(maxsplit=1)[0]: line for line in said.splitlines()[2:]}
     assert list(rows) == ["Accuracy", "Training", "Memory", "Cost", "Interpretability"]
     assert rows["Accuracy"].count("on unseen actors") == 2
-    assert all(
-        rows[name].count(UNMEASURED) == 1 for name in ("Training", "Memory", "Cost", "Interpretability")
-    )
+    assert all(rows[name].count(UNMEASURED) == 1 for name in ("Training", "Memory", "Cost", "Interpretability"))
     assert "0.400 s a step of 8 clips, 20.0 clips a second" in rows["Training"]
     assert "6.0 MB; training takes 900 MB" in rows["Memory"]
     assert "10.0 ms at 30, 25.0 ms at 60 frames; 2.50 times" in rows["Cost"]
@@ -272,14 +269,10 @@ def test_occlusion_is_what_hiding_the_pixels_does(architecture):
         hidden = clips.frames[1, :9].copy()
         hidden[max(0, frame - 1) : frame + 2] = clips.frames[1, :9].mean(0).round()
         with torch.no_grad():
-            both = (
-                model(to_input(torch.from_numpy(np.stack([clips.frames[1, :9], hidden])))).softmax(1).numpy()
-            )
+            both = model(to_input(torch.from_numpy(np.stack([clips.frames[1, :9], hidden])))).softmax(1).numpy()
         assert one.predicted == both[0].argmax()
         assert one.probability == pytest.approx(both[0, one.predicted], abs=1e-5)
-        assert one.occlusion[frame] == pytest.approx(
-            both[0, one.predicted] - both[1, one.predicted], abs=1e-5
-        )
+        assert one.occlusion[frame] == pytest.approx(both[0, one.predicted] - both[1, one.predicted], abs=1e-5)
     if architecture == "attention":
         assert one.attention.sum() == pytest.approx(1, abs=1e-5)
         assert 1 <= explained(found).attended <= 12

@@ -91,9 +91,7 @@ def test_folds_follow_their_seed():
 
 def test_seeds_differ_in_the_validation_actors():
     labels, actors, names = speech_takes(ravdess.ACTORS)
-    validated = {
-        tuple(np.unique(actors[actor_splits(labels, actors, names, s)[0].validation])) for s in range(5)
-    }
+    validated = {tuple(np.unique(actors[actor_splits(labels, actors, names, s)[0].validation])) for s in range(5)}
     assert validated == set(ravdess.FOLDS[1:])
 
 
@@ -107,9 +105,7 @@ def test_other_data_is_dealt_without_regard_to_sex():
 @pytest.mark.parametrize("count", [1, 2])
 def test_too_few_actors_is_one_clear_line(count):
     labels, actors, names = speech_takes(range(1, count + 1))
-    with pytest.raises(
-        EmotionRayError, match=f"at least 3 actors .* have {count}: .* random protocol"
-    ) as caught:
+    with pytest.raises(EmotionRayError, match=f"at least 3 actors .* have {count}: .* random protocol") as caught:
         make_splits("actor", labels, actors, names, 0)
     assert "\n" not in str(caught.value)
 

@@ -42,8 +42,7 @@ FULL = replace(
     protocol="actor folds",
     split={"train": ["a", "b"], "validation": ["c"]},
     metrics={"war": [0.61, 0.5, 0.7], "loss": 1.25, "epoch": 12},
-    by_class={label: {"clips": 8, "recall": 0.5, "f1": 0.4} for label in EMOTIONS}
-    | {"calm": {"recall": 0.25}},
+    by_class={label: {"clips": 8, "recall": 0.5, "f1": 0.4} for label in EMOTIONS} | {"calm": {"recall": 0.25}},
     by_actor={"7": {"war": 0.75}, "12": {"war": float("nan")}},
     calibration={"temperature": 1.75, "ece_raw": 0.2, "ece_calibrated": 0.05},
 )
@@ -106,7 +105,7 @@ def test_models_are_listed_and_a_broken_one_is_named(tmp_path):
 
 def test_a_model_is_never_overwritten(tmp_path):
     before = (stored(tmp_path) / "model.json").stat()
-    with pytest.raises(EmotionRayError, match="there is a model first in .*: choose another name"):
+    with pytest.raises(EmotionRayError, match=r"there is a model first in .*: choose another name"):
         stored(tmp_path)
     assert (tmp_path / "first" / "model.json").stat() == before
     (tmp_path / "taken").mkdir()
@@ -130,9 +129,7 @@ def _save_at_once(root, barrier, number, wins):
 def test_of_two_that_save_at_once_one_wins(tmp_path):
     spawn = multiprocessing.get_context("spawn")
     barrier, wins = spawn.Barrier(2), spawn.Queue()
-    savers = [
-        spawn.Process(target=_save_at_once, args=(tmp_path, barrier, number, wins)) for number in (1, 2)
-    ]
+    savers = [spawn.Process(target=_save_at_once, args=(tmp_path, barrier, number, wins)) for number in (1, 2)]
     for saver in savers:
         saver.start()
     outcome = {wins.get(timeout=60), wins.get(timeout=60)}
@@ -224,14 +221,12 @@ def test_a_file_that_unpacks_too_large_is_refused(tmp_path, monkeypatch):
 
 
 def test_a_missing_model_is_named_with_those_there_are(tmp_path):
-    with pytest.raises(
-        EmotionRayError, match="there is no model 'second'; in .* are: none, `make demo` trains"
-    ):
+    with pytest.raises(EmotionRayError, match=r"there is no model 'second'; in .* are: none, `make demo` trains"):
         load_model("second", tmp_path)
     stored(tmp_path)
-    with pytest.raises(EmotionRayError, match="there is no model 'second'; in .* are: first"):
+    with pytest.raises(EmotionRayError, match=r"there is no model 'second'; in .* are: first"):
         load_model("second", tmp_path)
-    with pytest.raises(EmotionRayError, match="there is no model in .*second"):
+    with pytest.raises(EmotionRayError, match=r"there is no model in .*second"):
         load_stored(tmp_path, "second")
 
 

@@ -49,17 +49,29 @@ class Plan:
         at_hand: takes in folders and files on this machine.
         held: clip_ids that are in the folder.
         listings: clip_ids of the wanted takes of each archive that has been listed, with its md5.
-        rejects: of this run, by source; clip_ids among `settled` are those of earlier runs that stay.
+        earlier: rejects of earlier runs.
+        rejects: of this run, by source and clip_id (the same file may be listed twice).
+        listed: the wanted takes of the archives that this run has listed.
     """
 
     choice: Choice
     archives: dict[str, Archive]
     at_hand: list[Take]
-    held: set[str]
-    listings: dict[str, dict]
-    earlier: list[RejectedTake]
-    rejects: dict[str, RejectedTake] = field(default_factory=dict)
+    held: set[str] = field(default_factory=set)
+    listings: dict[str, dict] = field(default_factory=dict)
+    earlier: list[RejectedTake] = field(default_factory=list)
+    rejects: dict[tuple[str, str | None], RejectedTake] = field(default_factory=dict)
     listed: dict[str, list[Take]] = field(default_factory=dict)
+
+    def take_stock(self, folder: Folder) -> None:
+        """Looks at what is in the folder.
+
+        Raises:
+            EmotionRayError: its shards, rejects or record can't be read.
+        """
+        self.held = set(read_held(folder))
+        self.earlier = read_rejects(folder)
+        self.listings = read_listings(folder)
 
     def work(self) -> list[Work]:
         """What is still to do, in tasks."""
@@ -68,7 +80,7 @@ class Plan:
         done = self._done()
         for name, archive in self.archives.items():
             wanted = self._listing(archive)
-            if name not in self.rejects and (wanted is None or not done.issuperset(wanted)):
+            if (name, None) not in self.rejects and (wanted is None or not done.issuperset(wanted)):
                 work.append(Work(archive=archive, done=done))
         return work
 
@@ -81,34 +93,46 @@ class Plan:
             "clip_ids": [take.clip_id for take in takes],
         }
 
+    def reject(self, rejected: RejectedTake) -> None:
+        self.rejects[rejected.source, rejected.clip_id] = rejected
+
+    def reject_the_slow(self, takes: Iterable[Take], timeout_s: float) -> None:
+        """Rejects takes that were given up after `timeout_s` seconds."""
+        for take in self._missing(takes):
+            what = f"{take.name}: not done after {timeout_s:g} s; look at the video, or raise --take-timeout-s"
+            self.reject(RejectedTake.of(take.source, take.clip_id, Reject("worker", "timeout", what)))
+
     def reject_the_missing(self) -> None:
         """Rejects what killed its worker each time."""
-        what = "its worker process died each time (a crash, a hang, or too little memory)"
+        what = "its worker process died each time: look at the video, or use fewer --workers if memory is short"
         for archive in (work.archive for work in self.work() if work.archive):
-            if self._listing(archive) is None:
-                fault = Reject("worker", "worker_died", f"{archive.name}: {what}")
-                self.rejects[archive.name] = RejectedTake.of(archive.name, None, fault)
+            if archive.name not in self.listed:
+                fault = Reject("worker", "crashed", f"{archive.name}: {what}")
+                self.reject(RejectedTake.of(archive.name, None, fault))
         listed = [take for takes in self.listed.values() for take in takes]
         for take in self._missing([*self.at_hand, *listed]):
-            fault = Reject("worker", "worker_died", f"{take.name}: {what}")
-            self.rejects[take.source] = RejectedTake.of(take.source, take.clip_id, fault)
+            fault = Reject("worker", "crashed", f"{take.name}: {what}")
+            self.reject(RejectedTake.of(take.source, take.clip_id, fault))
 
     def all_rejects(self) -> list[RejectedTake]:
         """This run's rejects, and the earlier ones that it did not try again."""
-        retried = [shown(work.url) for work in self.archives.values()] + list(self.archives)
+        tried = [name for name in self.archives if name in self.listed or (name, None) in self.rejects]
+        tried += [shown(self.archives[name].url) for name in tried]
         at_hand = {take.source for take in self.at_hand}
         settled = self._settled()
         kept = {
-            reject.source: reject
+            (reject.source, reject.clip_id): reject
             for reject in self.earlier
             if reject.clip_id not in self.held
             and reject.source not in at_hand
-            and (reject.clip_id in settled or reject.source.split("!")[0] not in retried)
+            and (reject.clip_id in settled or reject.source.split("!")[0] not in tried)
         }
         return list((kept | self.rejects).values())
 
     def _missing(self, takes: Iterable[Take]) -> list[Take]:
-        return [take for take in takes if take.clip_id not in self.held and take.source not in self.rejects]
+        return [
+            take for take in takes if take.clip_id not in self.held and (take.source, take.clip_id) not in self.rejects
+        ]
 
     def _done(self) -> frozenset[str]:
         rejected = {reject.clip_id for reject in self.rejects.values() if reject.clip_id}
@@ -129,19 +153,17 @@ class Plan:
         return listing["clip_ids"] if same and listing["modalities"] == list(self.choice.modalities) else None
 
 
-def make_plan(settings: PrepareSettings, folder: Folder) -> Plan:
-    """Looks at what is wanted and what is there.
+def make_plan(settings: PrepareSettings) -> Plan:
+    """What is wanted, whatever is there already; `Plan.take_stock` looks at that.
 
     Raises:
-        EmotionRayError: a wrong setting, a source that can't be read or has nothing that is wanted, or a
-            folder whose shards can't be read.
+        EmotionRayError: a wrong setting, or a source that can't be read or has nothing that is wanted.
     """
     modalities = MODALITIES[settings.modality]
-    held, earlier, listings = set(read_held(folder)), read_rejects(folder), read_listings(folder)
     if settings.source == "zenodo":
         actors = parse_actors(settings.actors or "1-10")
         archives = {archive.name: archive for archive in record_archives(actors, settings.base_url)}
-        return Plan(Choice(frozenset(actors), modalities), archives, [], held, listings, earlier)
+        return Plan(Choice(frozenset(actors), modalities), archives, [])
     choice = Choice(frozenset(parse_actors(settings.actors, None)) if settings.actors else None, modalities)
     source = Path(settings.source).expanduser()
     if source.suffix.lower() == ".csv":
@@ -152,6 +174,7 @@ def make_plan(settings: PrepareSettings, folder: Folder) -> Plan:
     if not takes and not rejects:
         of = f" of --actors {settings.actors}" if settings.actors else ""
         raise EmotionRayError(f"{source} has no takes{of} of --modality {settings.modality}: choose others")
-    plan = Plan(choice, {}, takes, held, listings, earlier)
-    plan.rejects.update((reject.source, reject) for reject in rejects + doubles)
+    plan = Plan(choice, {}, takes)
+    for reject in rejects + doubles:
+        plan.reject(reject)
     return plan

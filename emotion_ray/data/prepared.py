@@ -4,41 +4,83 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, fields
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from emotion_ray.data.clips import ROWS_PER_GROUP, SCHEMA_VERSION, ZSTD_LEVEL, open_shard, read_columns, shard_names
+from emotion_ray.data.clips import ROWS_PER_GROUP, ZSTD_LEVEL, open_shard, read_columns, shard_names
 from emotion_ray.data.storage import Folder
 from emotion_ray.data.takes import RejectedTake
 from emotion_ray.errors import EmotionRayError
+from emotion_ray.settings import CropSettings
 
 RECORD = "prepared.json"
 REJECTS = "rejects.parquet"
 
 
-def check_folder(folder: Folder, fingerprint: str) -> None:
-    """Makes sure that clips of these settings may go into a folder.
+def check_folder(folder: Folder, record: dict) -> None:
+    """Makes sure that clips may go into a folder.
+
+    Args:
+        record: what is about to be written to prepared.json.
 
     Raises:
         EmotionRayError: it holds clips of another schema version or of other settings, or something else.
     """
-    if not folder.exists(RECORD):
-        if shard_names(folder):
-            raise EmotionRayError(f"{folder.uri} holds shards but no {RECORD}: give another --out")
+    if not _is_ours(folder):
+        return
+    there = read_record(folder)
+    if there.get("schema_version") != record["schema_version"]:
+        raise EmotionRayError(
+            f"{folder.uri} holds clips of schema version {there.get('schema_version')}, "
+            f"this program writes {record['schema_version']}: give another --out, or --start-anew"
+        )
+    if there.get("prepared_with") != record["prepared_with"]:
+        raise EmotionRayError(
+            f"{folder.uri} holds clips prepared otherwise ({_difference(there, record)}): "
+            "give another --out, the same settings, or --start-anew"
+        )
+
+
+def _is_ours(folder: Folder) -> bool:
+    """Whether a folder has a record; without one it must be empty."""
+    if folder.exists(RECORD):
+        return True
+    if names := folder.names():
+        raise EmotionRayError(f"{folder.uri} holds other files, such as {names[0]}: give another --out")
+    return False
+
+
+def _difference(there: dict, record: dict) -> str:
+    """What differs between two records, of all that changes pixels."""
+    pixels = [("settings", one.name) for one in fields(CropSettings)] + [("versions", "av"), ("versions", "torch")]
+    pairs = [(name, there.get(part, {}).get(name), record[part][name]) for part, name in pixels]
+    return ", ".join(f"{name} {old}, now {new}" for name, old, new in pairs if old != new) or "by another release"
+
+
+def remove_owned(folder: Folder) -> None:
+    """Removes what earlier runs made in a folder, for a start anew. No folder and no other file is touched.
+
+    These are the files that prepared.json lists, and the shards that tell that they were prepared with its
+    settings: a run that was cut off had not listed them yet. The record itself stays, until the next one takes
+    its place.
+
+    Raises:
+        EmotionRayError: the folder is not ours, or other shards are among its shards.
+    """
+    if not _is_ours(folder):
         return
     record = read_record(folder)
-    if record.get("schema_version") != SCHEMA_VERSION:
-        raise EmotionRayError(
-            f"{folder.uri} holds clips of schema version {record.get('schema_version')}, "
-            f"this program writes {SCHEMA_VERSION}: give another --out"
-        )
-    if record.get("prepared_with") != fingerprint:
-        raise EmotionRayError(
-            f"{folder.uri} holds clips prepared with other settings or versions (see its {RECORD}): "
-            "give another --out, or the same settings"
-        )
+    listed = [name for name in record.get("files", []) if ".." not in Path(name).parts and name != RECORD]
+    unlisted = [name for name in shard_names(folder) if name not in listed]
+    for name in unlisted:
+        marks = open_shard(folder, name).read(columns=["prepared_with"])["prepared_with"].unique().to_pylist()
+        if marks != [record.get("prepared_with")]:
+            raise EmotionRayError(f"{folder.uri}/{name} was not made by this command: move it, or give another --out")
+    for name in listed + unlisted:
+        folder.remove(name)
 
 
 def read_record(folder: Folder) -> dict:
@@ -54,7 +96,7 @@ def read_record(folder: Folder) -> dict:
     except ValueError:
         record = None
     if not isinstance(record, dict):
-        raise EmotionRayError(f"{folder.uri}/{RECORD} can't be read: delete it and prepare again")
+        raise EmotionRayError(f"{folder.uri}/{RECORD} can't be read: give another --out")
     return record
 
 

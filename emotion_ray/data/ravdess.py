@@ -18,7 +18,7 @@ ACTORS = tuple(range(1, 25))
 RECORD = 1188976
 BASE_URL = "https://zenodo.org"
 
-_CODE = re.compile(r"(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)")
+_CODE = re.compile(r"(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,8 @@ class Code:
         if not match:
             raise ValueError(f"{stem!r} is not a RAVDESS name like 01-01-05-01-02-02-07")
         fields = [int(group) for group in match.groups()]
+        if not 1 <= fields[2] <= len(EMOTIONS):
+            raise ValueError(f"{stem!r}: emotion is {fields[2]}, expected 1 to {len(EMOTIONS)}")
         fields[2] -= 1
         try:
             return cls(*fields)

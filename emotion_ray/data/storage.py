@@ -56,9 +56,12 @@ class Folder:
         """Names of the files under `below`, relative to this folder, sorted; empty where nothing is there.
 
         Files and folders that begin with a dot (a write that was cut off) are left out.
+
+        Raises:
+            EmotionRayError: it is no folder, or can't be reached.
         """
         root = f"{self.path}/{below}".rstrip("/")
-        found = self.filesystem.get_file_info(fs.FileSelector(root, recursive=True, allow_not_found=True))
+        found = self._info(fs.FileSelector(root, recursive=True, allow_not_found=True))
         names = [info.path[len(self.path) + 1 :] for info in found if info.type == fs.FileType.File]
         return sorted(
             name
@@ -67,7 +70,14 @@ class Folder:
         )
 
     def exists(self, name: str) -> bool:
-        return self.filesystem.get_file_info(self.file(name)).type == fs.FileType.File
+        return self._info(self.file(name)).type == fs.FileType.File
+
+    def _info(self, what: str | fs.FileSelector):
+        try:
+            return self.filesystem.get_file_info(what)
+        except OSError as error:
+            cause = str(error).splitlines()[0]
+            raise EmotionRayError(f"{self.uri} is no folder that can be read ({cause}): give another") from None
 
     def read(self, name: str) -> bytes:
         """The whole of a file.

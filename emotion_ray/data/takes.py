@@ -1,12 +1,12 @@
 """What there is to prepare: takes, and the archives, folders and manifests that they come from."""
 
 import csv
+import http.client
 import json
 import re
-import urllib.error
-import urllib.request
 import zlib
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,11 +19,14 @@ from emotion_ray.data.archives import (
     list_members,
     read_member,
 )
+from emotion_ray.data.http_transfer import TransferError, open_from, shown
 from emotion_ray.errors import EmotionRayError, Reject
 
+RECORD_TIMEOUT_S = 30.0
 MODALITIES = {"av": (1,), "video": (2,), "both": (1, 2)}
 _CLIP_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _LARGEST_VIDEO = 2 * 2**30  # bytes of a loose file: it is read into memory whole
+_LARGEST_RECORD = 2**22  # bytes; Zenodo's is 40 kB
 
 
 @dataclass(frozen=True)
@@ -237,7 +240,7 @@ def record_archives(actors: Iterable[int], base_url: str) -> list[Archive]:
     for actor in actors:
         known = ravdess.archive(actor, base_url)
         if known.name not in files:
-            raise EmotionRayError(f"{base_url} has no {known.name}: choose other --actors or another --base-url")
+            raise EmotionRayError(f"{shown(base_url)} has no {known.name}: choose other --actors or another --base-url")
         size, md5 = files[known.name]
         archives.append(replace(known, bytes=size, md5=md5))
     return archives
@@ -247,10 +250,11 @@ def _mirror_record(base_url: str) -> dict[str, tuple[int, str]]:
     """Size in bytes and md5 of each file of a mirror's record."""
     url = f"{base_url.rstrip('/')}/api/records/{ravdess.RECORD}"
     try:
-        if not url.startswith(("http://", "https://")):
-            raise ValueError("not an http address")
-        with urllib.request.urlopen(url, timeout=30) as answer:
-            record = json.loads(answer.read(2**22))
+        with closing(open_from(url, 0, None, RECORD_TIMEOUT_S).response) as response:
+            record = json.loads(response.read(_LARGEST_RECORD))
         return {file["key"]: (int(file["size"]), file["checksum"].removeprefix("md5:")) for file in record["files"]}
-    except (urllib.error.URLError, OSError, ValueError, KeyError, TypeError) as error:
-        raise EmotionRayError(f"no record of the data set at {base_url} ({error}): check --base-url") from None
+    except (TransferError, Reject) as error:
+        cause = error.message
+    except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, AttributeError):
+        cause = "the answer is not a record of files with sizes and checksums"
+    raise EmotionRayError(f"no record of the data set at {shown(base_url)} ({cause}): check --base-url")

@@ -12,8 +12,10 @@ import faulthandler
 import functools
 import logging
 import os
+import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +24,7 @@ import torch
 from ray.data import DataContext, ExecutionResources, TaskPoolStrategy
 
 from emotion_ray.allocator import keep_freed_memory
+from emotion_ray.data.archives import Archive
 from emotion_ray.data.clips import Clip, write_shards
 from emotion_ray.data.download import download
 from emotion_ray.data.http_transfer import shown
@@ -35,6 +38,8 @@ from emotion_ray.vision.mtcnn import MTCNN
 
 CLIPS_A_WRITE = 32  # 22 MB of crops: large enough for a shard, small enough to lose
 BYTES_IN_FLIGHT_A_WORKER = 64 * 2**20  # encoded takes and clips that wait: some ten of each
+COUNTED_BYTES = 4 * 2**20  # of a download, told at once
+LAST_WORD_S = 5.0  # for a worker that gives up a take to say so
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,15 @@ class Graph:
     def run(self, work: list[Work]) -> Iterator[Planned | RejectedTake | Written | Failed]:
         """What comes of the work, as it comes. Takes whose worker died are not among it."""
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # it shows a traceback for each dead worker
-        context = DataContext.get_current()
+        with DataContext.current(self._context()), warnings.catch_warnings():
+            # Ray 2.60 deprecates the only way to give a task's max_retries, and names no other
+            warnings.simplefilter("ignore")
+            results = self._graph(work)
+        for row in results.iter_rows():
+            yield row["item"]
+
+    def _context(self) -> DataContext:
+        context = DataContext.get_current().copy()
         context.target_max_block_size = 1  # bytes: every row becomes a block, every take a task of its own
         context.max_errored_blocks = -1  # a dead worker's take is missed, and found missing, by the driver
         context.enable_progress_bars = False
@@ -101,12 +114,7 @@ class Graph:
         context.execution_options.resource_limits = ExecutionResources.for_limits(
             object_store_memory=self.workers * BYTES_IN_FLIGHT_A_WORKER
         )
-        with warnings.catch_warnings():
-            # Ray 2.60 deprecates the only way to give a task's max_retries, and names no other
-            warnings.simplefilter("ignore")
-            results = self._graph(work)
-            for row in results.iter_rows():
-                yield row["item"]
+        return context
 
     def _graph(self, work: list[Work]) -> ray.data.Dataset:
         items = ray.data.from_items([{"item": one} for one in work], override_num_blocks=len(work))
@@ -133,8 +141,7 @@ class Graph:
         takes, archive = list(work.takes), None
         try:
             if work.archive is not None:
-                archive = download(work.archive, self.cache, on_progress=lambda count: self._count(bytes=count))
-                self._count(archives=1)
+                archive = self._downloaded(work.archive)
                 found, rejects = takes_in_archive(archive, self.choice, shown(work.archive.url))
                 yield {"item": Planned(work.archive.name, found)}
                 for reject in rejects:
@@ -154,16 +161,29 @@ class Graph:
             else:
                 yield {"item": Encoded(take, content, crc32)}
 
+    def _downloaded(self, archive: Archive) -> Path:
+        counted = 0
+
+        def count(more: int) -> None:
+            nonlocal counted
+            counted += more
+            if abs(counted) >= COUNTED_BYTES:
+                self._count(bytes=counted)
+                counted = 0
+
+        path = download(archive, self.cache, on_progress=count)
+        self._count(bytes=counted, archives=1)
+        return path
+
     def _crop(self, row: dict) -> dict:
         item = row["item"]
         if not isinstance(item, Encoded):
             return row
         take = item.take
-        # a hang in the decoder can't be stopped from Python: the process ends itself
-        with Path(os.devnull).open("w") as nowhere:
-            faulthandler.dump_traceback_later(self.take_timeout_s, exit=True, file=nowhere)
+        detector = _detector()
+        with self._watched(take):
             try:
-                clip = make_clip(take, item.content, item.crc32, self.crop, _detector())
+                clip = make_clip(take, item.content, item.crc32, self.crop, detector)
             except Reject as reject:
                 return {"item": self._rejected(RejectedTake.of(take.source, take.clip_id, reject))}
             except EmotionRayError as error:
@@ -171,10 +191,30 @@ class Graph:
             except Exception as error:  # a fault of ours with this take must not cost its neighbours
                 fault = Reject("worker", "internal_error", f"{take.name}: {type(error).__name__}: {error}")
                 return {"item": self._rejected(RejectedTake.of(take.source, take.clip_id, fault))}
-            finally:
-                faulthandler.cancel_dump_traceback_later()
         self._count(clips=1)
         return {"item": clip}
+
+    @contextmanager
+    def _watched(self, take: Take) -> Iterator[None]:
+        """Ends this process where its block takes too long: a hang in the decoder can't be stopped from Python."""
+
+        def give_up() -> None:
+            try:
+                ray.get(self.tally.give_up.remote(take), timeout=LAST_WORD_S)
+            finally:
+                os._exit(1)
+
+        timer = threading.Timer(self.take_timeout_s, give_up)
+        timer.daemon = True
+        with Path(os.devnull).open("w") as nowhere:
+            # should the hang hold the interpreter's lock, the timer's thread can't run: this one needs no lock
+            faulthandler.dump_traceback_later(self.take_timeout_s + 2 * LAST_WORD_S, exit=True, file=nowhere)
+            timer.start()
+            try:
+                yield
+            finally:
+                timer.cancel()
+                faulthandler.cancel_dump_traceback_later()
 
     def _write(self, batch: dict) -> Iterator[dict]:
         items = list(batch["item"])

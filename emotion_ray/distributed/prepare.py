@@ -7,11 +7,23 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+import ray
 from rich.console import Console
 
+from emotion_ray.data.archive_cache import check_space
 from emotion_ray.data.clips import SCHEMA_VERSION, shard_names
+from emotion_ray.data.download import DownloadSettings
+from emotion_ray.data.http_transfer import shown as without_secrets
 from emotion_ray.data.plan import Plan, make_plan
-from emotion_ray.data.prepared import REJECTS, check_folder, count_clips, read_held, write_record, write_rejects
+from emotion_ray.data.prepared import (
+    REJECTS,
+    check_folder,
+    count_clips,
+    read_held,
+    remove_owned,
+    write_record,
+    write_rejects,
+)
 from emotion_ray.data.storage import Folder
 from emotion_ray.data.takes import RejectedTake
 from emotion_ray.distributed.cluster import Place, connected
@@ -22,7 +34,8 @@ from emotion_ray.settings import PrepareSettings
 from emotion_ray.vision.clipping import fingerprint
 from emotion_ray.vision.contact_sheet import CONTACT_SHEET, write_contact_sheet
 
-ROUNDS = 3  # what is missing after one, since its worker died, is tried again in the next
+ROUNDS = 2  # what is missing after the first, since its worker died, is tried once more
+PACKAGES = ("emotion-ray", "av", "torch", "ray", "pyarrow", "numpy", "opencv-python-headless")
 
 
 @dataclass(frozen=True)
@@ -44,28 +57,33 @@ class Preparation:
     seconds: float
 
 
-def prepare(settings: PrepareSettings, console: Console) -> Preparation:
+def prepare(settings: PrepareSettings, console: Console, start_anew: bool = False) -> Preparation:
     """Makes the clips that are wanted and not there yet; leaves the record, the rejects and the contact sheet.
 
     Killed at any moment and called again it goes on: what is in the folder is not made again.
+
+    Args:
+        start_anew: first remove what earlier runs made in the folder.
 
     Raises:
         EmotionRayError: nothing can be done: a wrong setting, an unusable folder, a full disk.
     """
     folder = Folder.at(settings.out or f"{settings.root}/clips")
-    marked = fingerprint(settings.crop)
-    check_folder(folder, marked)
-    plan = make_plan(settings, folder)
-    packages = ("emotion-ray", "av", "torch", "ray", "pyarrow", "numpy", "opencv-python-headless")
     record = {
         "schema_version": SCHEMA_VERSION,
-        "prepared_with": marked,
-        "settings": asdict(settings),
-        "versions": {name: version(name) for name in packages},
+        "prepared_with": fingerprint(settings.crop),
+        "settings": asdict(settings) | {"base_url": without_secrets(settings.base_url)},
+        "versions": {name: version(name) for name in PACKAGES},
         "began": _now(),
         "complete": False,
-        "archives": plan.listings,
     }
+    if not start_anew:
+        check_folder(folder, record)
+    plan = make_plan(settings)
+    if start_anew:
+        remove_owned(folder)
+    plan.take_stock(folder)
+    record |= {"archives": plan.listings, "files": _files(folder)}
     write_record(folder, record)
     before = len(plan.held)
     seconds = 0.0
@@ -88,18 +106,26 @@ def prepare(settings: PrepareSettings, console: Console) -> Preparation:
         "clips_made": len(plan.held) - before,
         "clips_by_actor": {str(actor): row.total() for actor, row in counts.items()},
         "rejects": dict(Counter(reject.reason for reject in rejects)),
-        "files": [*shard_names(folder), REJECTS, *([CONTACT_SHEET] if plan.held else [])],
+        "files": _files(folder),
     }
     write_record(folder, record)
     return Preparation(folder, len(plan.held) - before, counts, rejects, seconds)
 
 
+def _files(folder: Folder) -> list[str]:
+    return shard_names(folder) + [name for name in (REJECTS, CONTACT_SHEET) if folder.exists(name)]
+
+
 def _run(settings: PrepareSettings, folder: Folder, plan: Plan, place: Place, console: Console) -> None:
     """Runs the graph until all that is planned is a clip or a reject."""
+    cache = Path(settings.cache or f"{settings.root}/archives").expanduser().absolute()
+    archives = [one.archive for one in plan.work() if one.archive]
+    if archives and place.nodes == 1:
+        check_space(archives, cache, DownloadSettings().spare_bytes)
     tally = Tally.remote()
     graph = Graph(
         folder=folder,
-        cache=Path(settings.cache or f"{settings.root}/archives").expanduser().absolute(),
+        cache=cache,
         crop=settings.crop,
         choice=plan.choice,
         tally=tally,
@@ -122,9 +148,10 @@ def _run(settings: PrepareSettings, folder: Folder, plan: Plan, place: Place, co
                     case Planned():
                         plan.note_listing(item.archive, item.takes)
                     case RejectedTake():
-                        plan.rejects[item.source] = item
+                        plan.reject(item)
             # the shards tell what is done: a writer may have died after it published
             plan.held = set(read_held(folder))
+            plan.reject_the_slow(ray.get(tally.given_up.remote()), settings.take_timeout_s)
     plan.reject_the_missing()
 
 

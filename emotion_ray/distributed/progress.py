@@ -10,6 +10,8 @@ import ray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from emotion_ray.data.takes import Take
+
 LINE_EVERY_S = 10.0  # where the output is no terminal
 
 
@@ -19,6 +21,7 @@ class Tally:
 
     def __init__(self):
         self._counts: Counter[str] = Counter()
+        self._given_up: list[Take] = []
 
     def begin(self, takes: int, archives: int) -> None:
         """Begins a round with so much to do; archives add their takes when they are listed."""
@@ -30,6 +33,14 @@ class Tally:
 
     def read(self) -> dict[str, int]:
         return dict(self._counts)
+
+    def give_up(self, take: Take) -> None:
+        """Takes down a take that took too long; its worker ends itself and can't say so later."""
+        self._given_up.append(take)
+        self._counts["rejects"] += 1
+
+    def given_up(self) -> list[Take]:
+        return self._given_up
 
 
 @contextmanager
@@ -74,8 +85,8 @@ def _print_lines(tally, console: Console, done: threading.Event) -> None:
 
 
 def _readings(tally, done: threading.Event, every_s: float) -> Iterator[tuple[dict[str, int], float]]:
-    """The tally and the clips a second since the first clip, now and then and once more at the end."""
-    began = None
+    """The tally and the clips a second since there were none, now and then and once more at the end."""
+    began = time.monotonic()
     finished = False
     while not finished:
         finished = done.wait(every_s)
@@ -83,9 +94,9 @@ def _readings(tally, done: threading.Event, every_s: float) -> Iterator[tuple[di
             counts = ray.get(tally.read.remote(), timeout=5)
         except (ray.exceptions.RayError, TimeoutError):
             continue
-        clips = counts.get("clips", 0)
-        began = began or (time.monotonic() if clips else None)
-        yield counts, clips / (time.monotonic() - began) if began and time.monotonic() > began else 0.0
+        now, clips = time.monotonic(), counts.get("clips", 0)
+        began = began if clips else now
+        yield counts, clips / (now - began) if clips else 0.0
 
 
 def _described(counts: dict[str, int], rate: float) -> str:

@@ -21,14 +21,14 @@ class Batch:
         frames: uint8 [b, T, S, S, 3], on the CPU.
         num_frames: int64 [b], frames before padding; None where no clip of the share is padded.
         labels: int64 [b].
-        all_labels: int64 [B], labels of the global batch.
+        all_labels: int64 [B], labels of the global batch, in NumPy.
         counts: false for the stand-in that a worker gets where the last batch leaves it no clip.
     """
 
     frames: Tensor
     num_frames: Tensor | None
     labels: Tensor
-    all_labels: Tensor
+    all_labels: np.ndarray
     counts: bool = True
 
 
@@ -66,8 +66,7 @@ def training_batches(
             for place, clip in enumerate(share):
                 change = Change.drawn(augment, np.random.default_rng([seed, epoch, clip]))
                 frames[place] = changed(frames[place], clips.num_frames[clip], change)
-        all_labels = torch.from_numpy(clips.emotion[members])
-        return _batch(clips, share, frames, all_labels, counts)
+        return _batch(clips, share, frames, clips.emotion[members], counts)
 
     starts = range(0, len(clips), batch)
     with ThreadPoolExecutor(1, thread_name_prefix="batches") as executor:
@@ -83,19 +82,15 @@ def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
-def ordered_batches(
-    clips: Clips, batch: int, rank: int = 0, world_size: int = 1
-) -> Iterator[tuple[np.ndarray, Batch]]:
+def ordered_batches(clips: Clips, batch: int, rank: int = 0, world_size: int = 1) -> Iterator[tuple[np.ndarray, Batch]]:
     """This worker's clips (every `world_size`-th) in their order, with their positions in `clips`."""
     mine = np.arange(rank, len(clips), world_size)
     for start in range(0, len(mine), batch):
         share = mine[start : start + batch]
-        yield share, _batch(clips, share, clips.frames[share], torch.from_numpy(clips.emotion[share]))
+        yield share, _batch(clips, share, clips.frames[share], clips.emotion[share])
 
 
-def _batch(
-    clips: Clips, share: np.ndarray, frames: np.ndarray, all_labels: Tensor, counts: bool = True
-) -> Batch:
+def _batch(clips: Clips, share: np.ndarray, frames: np.ndarray, all_labels: np.ndarray, counts: bool = True) -> Batch:
     num_frames = clips.num_frames[share]
     padded = (num_frames < frames.shape[1]).any()
     return Batch(

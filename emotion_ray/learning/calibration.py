@@ -24,7 +24,5 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """
     logits = np.asarray(logits, np.float64)
     bounds = (1 / HIGHEST, 1 / LOWEST)
-    found = minimize_scalar(
-        lambda inverse: mean_loss(logits * inverse, labels), bounds=bounds, method="bounded"
-    )
+    found = minimize_scalar(lambda inverse: mean_loss(logits * inverse, labels), bounds=bounds, method="bounded")
     return float(1 / found.x)

@@ -117,19 +117,13 @@ def _measure(
         frames=frames,
         step_seconds=timed.record["train_seconds"] / steps,
         peak_bytes=peak,
-        clip_seconds={
-            length: _forward_seconds(architecture, settings, length, size, device) for length in lengths
-        },
+        clip_seconds={length: _forward_seconds(architecture, settings, length, size, device) for length in lengths},
     )
 
 
 @torch.inference_mode()
-def _forward_seconds(
-    architecture: str, settings: TrainSettings, frames: int, size: int, device: str
-) -> float:
-    model = (
-        build(architecture, getattr(settings, architecture), frames, size, len(EMOTIONS)).eval().to(device)
-    )
+def _forward_seconds(architecture: str, settings: TrainSettings, frames: int, size: int, device: str) -> float:
+    model = build(architecture, getattr(settings, architecture), frames, size, len(EMOTIONS)).eval().to(device)
     clip = torch.rand(1, frames, 3, size, size, device=device)
     times = []
     for _ in range(8):
@@ -175,6 +169,4 @@ def _process_memory(field: str) -> int:
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return 1024 * next(
-        int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(field)
-    )
+    return 1024 * next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(field))

@@ -56,6 +56,7 @@ class Epoch:
 def checkpoint(
     model: Classifier, optimizer: torch.optim.Optimizer, settings: TrainSettings, history: list, best: Best
 ) -> dict:
+    """All that training needs to go on after the last epoch of `history`, in tensors and plain values."""
     return {
         "settings": asdict(settings),
         "history": history,
@@ -68,7 +69,11 @@ def checkpoint(
 def restore(
     checkpoint: dict, model: Classifier, optimizer: torch.optim.Optimizer, settings: TrainSettings
 ) -> tuple[list[dict[str, float]], Best]:
-    """Puts a checkpoint into the model and the optimizer, and gives its history and best epoch."""
+    """Puts a checkpoint into the model and the optimizer, and gives its history and best epoch.
+
+    Raises:
+        EmotionRayError: it is of another model or of other settings.
+    """
     try:
         then, now = checkpoint["settings"], asdict(settings)
         other = [name for name in now if then[name] != now[name]]

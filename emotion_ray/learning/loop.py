@@ -67,7 +67,7 @@ def fit(
         settings: how to train. Its `model` and sizes are not looked at: the model is what it is.
         device: where to train.
         rank, world_size: this worker's number, 0..world_size-1, and how many there are.
-        resume: what `Epoch.checkpoint` gave; None begins at epoch 1.
+        resume: what `Epoch.checkpoint` gave, the same for every worker; None begins at epoch 1.
 
     Yields:
         Epoch: after each epoch, until `settings.epochs` or `settings.patience` ends it.
@@ -84,10 +84,9 @@ def fit(
     network = model
     if world_size > 1:
         network = DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
-    )
-    class_weights = torch.from_numpy(_class_weights(train.emotion, settings)).to(device, dtype)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
+    weight_of_class = _class_weights(train.emotion, settings)
+    class_weights = torch.from_numpy(weight_of_class).to(device, dtype)
     mixed_precision = settings.mixed_precision and device.type == "cuda"
     steps = math.ceil(len(train) / settings.batch)
     history: list[dict[str, float]] = []
@@ -102,11 +101,9 @@ def fit(
         torch.manual_seed(epoch_seed(settings.seed, epoch, rank))
         model.train()
         losses = torch.zeros(steps, device=device, dtype=dtype)
-        weights = torch.zeros(steps, dtype=torch.float64)
+        weights = np.zeros(steps)
         hits = torch.zeros((), device=device)
-        batches = training_batches(
-            train, settings.augment, settings.batch, settings.seed, epoch, rank, world_size
-        )
+        batches = training_batches(train, settings.augment, settings.batch, settings.seed, epoch, rank, world_size)
         for step in range(steps):
             asked = time.perf_counter()
             batch = next(batches)
@@ -118,7 +115,7 @@ def fit(
             with torch.autocast(device.type, torch.bfloat16, enabled=mixed_precision):
                 logits = network(to_input(batch.frames.to(device), dtype), batch.num_frames)
             # The mean over the global batch: this worker's sum, by what all workers' clips weigh together.
-            weights[step] = class_weights[batch.all_labels].sum()
+            weights[step] = weight_of_class[batch.all_labels].sum()
             summed = cross_entropy(
                 logits.to(dtype),
                 labels,
@@ -126,7 +123,7 @@ def fit(
                 reduction="sum",
                 label_smoothing=settings.label_smoothing,
             )
-            loss = summed * (batch.counts / weights[step].item())
+            loss = summed * (batch.counts / weights[step])
             optimizer.zero_grad()
             (loss * world_size).backward()  # of which DistributedDataParallel takes the mean over workers
             if settings.clip_norm:
@@ -137,21 +134,16 @@ def fit(
         if world_size > 1:
             dist.all_reduce(losses)
             dist.all_reduce(hits)
-        step_losses = losses.cpu().double()
-        if not step_losses.isfinite().all():
-            step = int((~step_losses.isfinite()).nonzero()[0])
-            raise EmotionRayError(
-                f"the loss is {step_losses[step]:g} at epoch {epoch}, step {step + 1} of {steps}: "
-                f"train with a lower --lr than {settings.lr:g} or with --clip-norm"
-            )
+        step_losses = losses.double().cpu().numpy()
         trained = time.perf_counter()
 
         logits = predict(model, validation, device, mixed_precision, rank, world_size)
+        _check_finite(step_losses, logits, epoch, settings)
         counts = confusion(validation.emotion, logits.argmax(1))
         record = {
             "epoch": epoch,
             "lr": optimizer.param_groups[0]["lr"],
-            "train_loss": float((step_losses * weights).sum() / weights.sum()),
+            "train_loss": float(np.average(step_losses, weights=weights)),
             "train_accuracy": float(hits) / len(train),
             "val_loss": mean_loss(logits, validation.emotion),
             "val_accuracy": float(war(counts)),
@@ -162,13 +154,11 @@ def fit(
         }
         history = [*history, record]
         if best is None or _merit(record) > _merit(history[best.epoch - 1]):
-            best = Best(
-                epoch, logits, {name: tensor.cpu().clone() for name, tensor in model.state_dict().items()}
-            )
+            best = Best(epoch, logits, {name: tensor.cpu().clone() for name, tensor in model.state_dict().items()})
         yield Epoch(
             record,
             history,
-            step_losses.numpy(),
+            step_losses,
             logits,
             best,
             partial(checkpoint, model, optimizer, settings, history, best),
@@ -202,9 +192,18 @@ def _class_weights(labels: np.ndarray, settings: TrainSettings) -> np.ndarray:
     return len(labels) / (len(EMOTIONS) * np.bincount(labels, minlength=len(EMOTIONS)))
 
 
-def _check(
-    model: Classifier, train: Clips, validation: Clips, settings: TrainSettings, world_size: int
-) -> None:
+def _check_finite(step_losses: np.ndarray, logits: np.ndarray, epoch: int, settings: TrainSettings) -> None:
+    lost = np.flatnonzero(~np.isfinite(step_losses))
+    if len(lost):
+        where = f"the loss is {step_losses[lost[0]]:g} at epoch {epoch}, step {lost[0] + 1} of {len(step_losses)}"
+    elif not np.isfinite(logits).all():
+        where = f"the model's outputs are not finite after epoch {epoch}"
+    else:
+        return
+    raise EmotionRayError(f"{where}: train with a lower --lr than {settings.lr:g} or with --clip-norm")
+
+
+def _check(model: Classifier, train: Clips, validation: Clips, settings: TrainSettings, world_size: int) -> None:
     for split, clips in (("training", train), ("validation", validation)):
         if len(clips) == 0:
             raise EmotionRayError(f"there are no {split} clips: prepare more takes or choose another split")

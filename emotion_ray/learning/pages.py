@@ -189,14 +189,11 @@ def _block_markdown(block: Block, pictures: dict[str, bytes]) -> str:
             return "\n".join(f"- {_markdown(item)}" for item in items)
         case Tiles(tiles):
             return "\n".join(
-                f"- {_markdown(what)}: **{_markdown(value)}** ({_markdown(rest)})"
-                for what, value, rest in tiles
+                f"- {_markdown(what)}: **{_markdown(value)}** ({_markdown(rest)})" for what, value, rest in tiles
             )
         case Gallery(shown):
             pictures |= {f"{picture.name}.png": as_png(picture.figure) for picture in shown}
-            return "\n\n".join(
-                f"{_markdown(p.caption)}\n\n![{_markdown(p.caption)}]({p.name}.png)" for p in shown
-            )
+            return "\n\n".join(f"{_markdown(p.caption)}\n\n![{_markdown(p.caption)}]({p.name}.png)" for p in shown)
         case Table(columns, rows, caption, strong):
             lines = [_row(columns), _row(["---"] * len(columns), escape=False)]
             lines += [_row(row, bold=number in strong) for number, row in enumerate(rows)]

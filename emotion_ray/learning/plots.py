@@ -124,9 +124,7 @@ def confusion_matrix(summary: Summary) -> Figure:
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     figure, axes = _figure(3.9)
     red, green, blue = (int(COLOURS[0][i : i + 2], 16) / 255 for i in (1, 3, 5))
-    shade = np.dstack(
-        [np.full_like(shares, red), np.full_like(shares, green), np.full_like(shares, blue), shares]
-    )
+    shade = np.dstack([np.full_like(shares, red), np.full_like(shares, green), np.full_like(shares, blue), shares])
     axes.imshow(shade, aspect="auto")
     for (row, column), share in np.ndenumerate(shares):
         if counts[row, column]:
@@ -202,9 +200,7 @@ def frame_importance(importance: FrameImportance) -> Figure:
     strip, axes = figure.subplots(2, 1, height_ratios=(1, 2.6))
     count, size = importance.frames.shape[:2]
     shown = np.linspace(0, count - 1, 8).round().astype(int)
-    strip.imshow(
-        np.concatenate(importance.frames[shown], axis=1), aspect="auto", extent=(0, 8 * size, 0, size)
-    )
+    strip.imshow(np.concatenate(importance.frames[shown], axis=1), aspect="auto", extent=(0, 8 * size, 0, size))
     strip.axis("off")
     places = np.arange(1, count + 1)
     axes.bar(places, 100 * importance.occlusion, width=0.9, color=COLOURS[1], alpha=0.75, lw=0)

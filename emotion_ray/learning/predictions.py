@@ -15,15 +15,12 @@ PREDICTIONS = pa.schema(
     [
         ("clip_id", pa.string()),
         ("actor", pa.int32()),
-        (
-            "emotion",
-            pa.int8(),
-        ),  # what the prediction is scored against: shuffled where `labels` is "permuted"
+        ("emotion", pa.int8()),  # what the prediction is scored against
         ("protocol", pa.string()),
         ("fold", pa.int16()),
         ("seed", pa.int64()),
         ("model", pa.string()),
-        ("labels", pa.string()),  # "true", or "permuted" for the control
+        ("labels", pa.string()),  # "true", or "permuted" for the control, whose `emotion` is shuffled
         ("choice", pa.string()),  # "best" (by validation UAR) or "last" epoch
         ("epoch", pa.int32()),  # from 1
         ("logits", pa.list_(pa.float32(), CLASSES)),
@@ -96,9 +93,7 @@ def save_evaluation(folder: Path, evaluation: Evaluation) -> None:
         (folder / CURVES).write_text("".join(lines), "utf-8")
     except OSError as error:
         reason = error.strerror or error
-        raise EmotionRayError(
-            f"can't write to {folder}: {reason}; free space or give another folder"
-        ) from None
+        raise EmotionRayError(f"can't write to {folder}: {reason}; free space or give another folder") from None
 
 
 def load_evaluation(folder: Path) -> Evaluation:
@@ -115,6 +110,4 @@ def load_evaluation(folder: Path) -> Evaluation:
         return Evaluation(DataFacts(**facts), table.cast(PREDICTIONS), history)
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
         problem = (str(error).splitlines() or [type(error).__name__])[0]
-        raise EmotionRayError(
-            f"no evaluation can be read from {folder} ({problem}): evaluate into it first"
-        ) from None
+        raise EmotionRayError(f"no evaluation can be read from {folder} ({problem}): evaluate into it first") from None

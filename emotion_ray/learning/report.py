@@ -1,5 +1,4 @@
-"""The report of an evaluation: what was measured, on which clips, by which protocol, and what it can't
-say."""
+"""The report of an evaluation: what was measured, on which clips, by which protocol."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -30,8 +29,7 @@ PUBLISHED = (
     ("LSTM", "97%", "80%", "0.198", "0.663"),
     ("attention", "88%", "73%", "0.312", "0.947"),
 )
-"""The baseline's own figures at epoch 30. Its losses were sums over 60 and 15 batches: here they are
-means."""
+"""The baseline's own figures at epoch 30; its losses, sums over 60 and 15 batches, are means here."""
 
 
 def write_report(
@@ -69,9 +67,7 @@ def write_report(
         page.write_text(to_html(document), "utf-8")
     except OSError as error:
         reason = error.strerror or error
-        raise EmotionRayError(
-            f"can't write to {folder}: {reason}; free space or give another folder"
-        ) from None
+        raise EmotionRayError(f"can't write to {folder}: {reason}; free space or give another folder") from None
     return page
 
 
@@ -107,9 +103,7 @@ def make_document(
 
 
 def _banner(data: DataFacts) -> Text:
-    counts = (
-        f"{data.clips} clips of {data.actors} actors, {data.frames} frames of {data.size}x{data.size} px."
-    )
+    counts = f"{data.clips} clips of {data.actors} actors, {data.frames} frames of {data.size}x{data.size} px."
     if data.synthetic:
         return Text(
             f"Data: {data.label}. {counts} These are warped pictures of one portrait, made to try the "
@@ -158,9 +152,7 @@ def _published(data: DataFacts) -> list[Block]:
     if data.synthetic:
         text = "This page's own figures are of the synthetic sample: the two can't be compared."
     else:
-        text = (
-            "They compare with the last epoch of a random split of the same actors, not with unseen actors."
-        )
+        text = "They compare with the last epoch of a random split of the same actors, not with unseen actors."
     return [Table(columns, PUBLISHED, caption), Text(text, warning=data.synthetic)]
 
 

@@ -14,6 +14,14 @@ from emotion_ray.learning.summaries import Summary, difference
 PROTOCOL_NAMES = {"actor": "unseen actors", "random": "random split"}
 FEW_ACTORS = 10  # fewer clusters than this, and a bootstrap over them is rough
 
+_READING = {
+    "actor": "“Unseen actors” is the figure to go by: each clip was tested by a model that met its actor "
+    "neither in training nor in the choice of the epoch.",
+    "random": "The random split has the same actors on both sides and reads higher than new faces would; its "
+    "best epoch is selected on the very clips it is shown for.",
+}
+_BRACKETS = " In brackets: 95% intervals over actors, and for blind guesses the central 95%."
+
 
 def is_headline(summary: Summary) -> bool:
     """Whether these are the figures to show for a protocol: not selected on the clips that they are of."""
@@ -41,19 +49,11 @@ def results(
         rows.append(["blind guesses", f"{count} predictions", "12.5", _with_interval(chance), "", "", ""])
     columns = ["model", "tested on", "UAR, %", "WAR, %", "macro-F1, %", "mean loss", "UAR by seed, %"]
     strong = [row for row, s in enumerate(summaries) if (s.protocol, s.choice) == ("actor", "best")]
-    overview = Picture(
-        "overview", "UAR; bars are 95% intervals, the dashed line is chance.", plots.overview(summaries)
-    )
-    recall = Picture(
-        "recall", f"Recall of each emotion. {_which(headlines)}", plots.recall_by_emotion(headlines)
-    )
+    protocols = {summary.protocol for summary in summaries}
+    overview = Picture("overview", "UAR; bars are 95% intervals, the dashed line is chance.", plots.overview(summaries))
+    recall = Picture("recall", f"Recall of each emotion. {_which(headlines)}", plots.recall_by_emotion(headlines))
     return [
-        Text(
-            "“Unseen actors” is the figure to go by: each clip was tested by a model that met its actor "
-            "neither in training nor in the choice of the epoch. The random split has the same actors on "
-            "both sides and reads higher; its best epoch is selected on the very clips it is shown for. In "
-            "brackets: 95% intervals over actors, and for blind guesses the central 95%."
-        ),
+        Text(" ".join(_READING[protocol] for protocol in PROTOCOL_NAMES if protocol in protocols) + _BRACKETS),
         Gallery([overview, recall]),
         Table(columns, rows, strong=strong),
         *_warnings(evaluation, summaries, controls),
@@ -61,15 +61,11 @@ def results(
     ]
 
 
-def _warnings(
-    evaluation: Evaluation, summaries: Sequence[Summary], controls: Sequence[Summary]
-) -> list[Block]:
+def _warnings(evaluation: Evaluation, summaries: Sequence[Summary], controls: Sequence[Summary]) -> list[Block]:
     """What keeps the figures from being taken at their word."""
     found = []
     if all(s.protocol == "random" for s in summaries):
-        found.append(
-            "Nothing here says how the models do on faces they have not met: add the actor protocol for that."
-        )
+        found.append("Nothing here says how the models do on faces they have not met: add the actor protocol for that.")
     found += [
         f"With permuted labels {control.model} reaches {percent(control.war.value)}, outside what blind "
         f"guesses reach ({span(control.chance)}): look for leakage before trusting these figures."
@@ -89,11 +85,7 @@ def _warnings(
 
 def _result_row(summary: Summary, epoch: str) -> list[str]:
     spread = summary.uar_seeds
-    seeds = (
-        f"{100 * spread.mean:.1f} ± {100 * spread.deviation:.1f} ({summary.seeds})"
-        if summary.seeds > 1
-        else ""
-    )
+    seeds = f"{100 * spread.mean:.1f} ± {100 * spread.deviation:.1f} ({summary.seeds})" if summary.seeds > 1 else ""
     figures = [_with_interval(figure) for figure in (summary.uar, summary.war, summary.macro_f1)]
     tested = f"{PROTOCOL_NAMES[summary.protocol]}, {epoch}"
     return [summary.model, tested, *figures, f"{summary.raw.loss:.3f}", seeds]
@@ -107,9 +99,7 @@ def _differences(evaluation: Evaluation, summaries: Sequence[Summary], models: S
     first, *others = [model for model in models if model in tested]
     rows = []
     for other in others:
-        gains = [
-            difference(evaluation.predictions, metric, other, first) for metric in (metrics.uar, metrics.war)
-        ]
+        gains = [difference(evaluation.predictions, metric, other, first) for metric in (metrics.uar, metrics.war)]
         rows.append([f"{other} minus {first}", *(_with_interval(gain, signed=True) for gain in gains)])
     caption = (
         "Differences on the same clips of unseen actors, in points, with paired 95% intervals over actors; "
@@ -173,8 +163,7 @@ def calibration(headlines: Mapping[str, Summary]) -> list[Block]:
     pictures = [
         Picture(
             f"calibration-{place}",
-            f"{model}: how often a prediction of a given probability is right; on the dashed line as often "
-            "as said.",
+            f"{model}: how often a prediction of a given probability is right; on the dashed line as often as said.",
             plots.reliability_diagram(summary),
         )
         for place, (model, summary) in enumerate(headlines.items(), 1)

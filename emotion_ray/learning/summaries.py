@@ -96,9 +96,7 @@ def select(predictions: pa.Table, **values: str) -> pa.Table:
     return predictions if mask is None else predictions.filter(mask)
 
 
-def difference(
-    predictions: pa.Table, metric: Metric, model: str, other: str, protocol: str = "actor"
-) -> Interval:
+def difference(predictions: pa.Table, metric: Metric, model: str, other: str, protocol: str = "actor") -> Interval:
     """metric(model) - metric(other) at the best epoch, on the clips and seeds that both were tested on.
 
     Raises:
@@ -112,8 +110,7 @@ def difference(
     tested = [side.select(["seed", "clip_id", "emotion"]) for side in sides]
     if not len(ours) or not tested[0].equals(tested[1]):
         raise EmotionRayError(
-            f"{model} and {other} can't be compared: evaluate both on the same clips by the {protocol} "
-            "protocol"
+            f"{model} and {other} can't be compared: evaluate both on the same clips by the {protocol} protocol"
         )
     return metrics.paired_difference(
         metric, _column(ours, "emotion"), _predicted(ours), _predicted(theirs), _column(ours, "actor")
@@ -126,10 +123,7 @@ def _summary(table: pa.Table, **key: str) -> Summary:
     temperature = _column(table, "temperature")
     counts = metrics.confusion(labels, predicted)
     per_seed, per_actor = (
-        {
-            value: metrics.confusion(labels[group == value], predicted[group == value])
-            for value in np.unique(group)
-        }
+        {value: metrics.confusion(labels[group == value], predicted[group == value]) for value in np.unique(group)}
         for group in (seeds, actors)
     )
 

@@ -44,9 +44,7 @@ def build(architecture: str, sizes: Sizes, frames: int, size: int, classes: int)
     return MODELS[architecture](sizes, frames, size, classes)
 
 
-def with_weights(
-    architecture: str, sizes: Sizes, frames: int, size: int, classes: int, weights: dict
-) -> Classifier:
+def with_weights(architecture: str, sizes: Sizes, frames: int, size: int, classes: int, weights: dict) -> Classifier:
     """A classifier with these weights, float32, in evaluation mode; no name may be missing or left over.
 
     Raises:

@@ -76,9 +76,7 @@ def _split_sizes(split: Mapping[str, Sequence[str]]) -> str:
 
 def _figures(kind: str, by_name: Mapping[str, Mapping[str, float]]) -> str:
     columns = list(dict.fromkeys(column for figures in by_name.values() for column in figures))
-    rows = [
-        [name, *(_figure(figures.get(column)) for column in columns)] for name, figures in by_name.items()
-    ]
+    rows = [[name, *(_figure(figures.get(column)) for column in columns)] for name, figures in by_name.items()]
     return _table([kind, *columns], rows)
 
 

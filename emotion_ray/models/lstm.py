@@ -91,9 +91,7 @@ class LSTMClassifier(nn.Module):
         for direction in range(self._directions):
             weights[4 * direction] = identity[gates * direction : gates * (direction + 1)]
             weights[4 * direction + 2] = torch.zeros_like(weights[4 * direction + 2])
-        state = features_BTF.new_zeros(
-            lstm.num_layers * self._directions, len(features_BTF), lstm.hidden_size
-        )
+        state = features_BTF.new_zeros(lstm.num_layers * self._directions, len(features_BTF), lstm.hidden_size)
         how = (True, lstm.num_layers, lstm.dropout, self.training, lstm.bidirectional)
         with torch.autocast(features_BTF.device.type, enabled=False):  # rounding adds up over the frames
             if num_frames_B is None:

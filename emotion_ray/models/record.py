@@ -65,9 +65,7 @@ class ModelRecord:
         for name, low, high in (("frames", 1, 10_000), ("size", 4, 512), ("seed", 0, 2**32 - 1)):
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
-                raise EmotionRayError(
-                    f"{name} is {value!r:.80}: expected a whole number from {low} to {high}"
-                )
+                raise EmotionRayError(f"{name} is {value!r:.80}: expected a whole number from {low} to {high}")
         for name in ("labels", "prepared_with"):
             value = getattr(self, name)
             if type(value) is not tuple or not all(_is_line(text) for text in value):
@@ -92,15 +90,11 @@ class ModelRecord:
         for name in ("by_class", "by_actor"):
             for key, figures in getattr(self, name).items():
                 if type(figures) is not dict or not all(_is_number(figure) for figure in figures.values()):
-                    raise EmotionRayError(
-                        f"{name} of {key!r:.80} is {figures!r:.80}: expected numbers by name"
-                    )
+                    raise EmotionRayError(f"{name} of {key!r:.80} is {figures!r:.80}: expected numbers by name")
         if not all(_is_number(figure) for figure in self.calibration.values()):
             raise EmotionRayError(f"calibration is {self.calibration!r:.80}: expected numbers by name")
         if not 0 < self.temperature <= 1000:
-            raise EmotionRayError(
-                f"temperature is {self.temperature!r:.80}: expected a number from 0 to 1000"
-            )
+            raise EmotionRayError(f"temperature is {self.temperature!r:.80}: expected a number from 0 to 1000")
 
     @property
     def temperature(self) -> float:

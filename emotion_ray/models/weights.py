@@ -28,9 +28,7 @@ def read_tensors(folder: Folder, name: str) -> Any:
         with folder.filesystem.open_input_file(folder.file(name)) as stream:
             unpacked = sum(member.file_size for member in zipfile.ZipFile(stream).infolist())
             if unpacked > LARGEST_FILE:
-                raise EmotionRayError(
-                    f"{path} unpacks to {unpacked:,} bytes, over {LARGEST_FILE:,}: not loaded"
-                )
+                raise EmotionRayError(f"{path} unpacks to {unpacked:,} bytes, over {LARGEST_FILE:,}: not loaded")
             stream.seek(0)
             return torch.load(stream, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:

@@ -16,7 +16,7 @@ CLEAR_OF_PYRAMID = 2.0
 FIRST_SKIP = 5  # the finest pyramid levels that a first look does without: it sees faces from 111 px
 
 WINDOW_SIDES = 3.0  # a tracked face is looked for in a window of this many of its sides,
-TRACKED_SCALES = 0.3  # at pyramid levels whose cell is this many of its sides or more
+TRACKED_SCALES = 0.45  # at pyramid levels whose cell is this many of its sides or more
 STRAY_SIDES = 0.25  # the window moves on when the face has moved this many of its sides
 
 # Where tracking is in doubt the whole frame is looked at again.
@@ -237,6 +237,6 @@ def _chunks(frames: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
     """Frames in lists as long as the summed-area tables' memory allows: the networks are faster on several."""
     iterator = iter(frames)
     for first in iterator:
-        table_bytes = first.shape[0] * first.shape[1] * 3 * 4
+        table_bytes = first.shape[0] * first.shape[1] * 12
         count = min(max(TABLE_BYTES // table_bytes, 1), MOST_AT_ONCE)
         yield [first, *itertools.islice(iterator, count - 1)]

@@ -24,6 +24,7 @@ from emotion_ray.vision.areas import SummedAreas, Window
 MIN_FACE = 20.0  # px; it, the factor and the thresholds are facenet-pytorch's defaults
 PYRAMID_FACTOR = 0.709
 THRESHOLDS = (0.6, 0.7, 0.7)
+NMS_ROWS = 256  # boxes compared with all others at once: bounds the memory of a frame full of candidates
 CELL, STRIDE = 12, 2  # px in a pyramid level: what one output of the first network sees, and its step
 
 
@@ -266,19 +267,19 @@ class _Candidates:
 
 def _nms_by_union(of_frame: np.ndarray, boxes: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
     order = np.argsort(-scores, kind="stable")
-    x0, y0, x1, y1 = boxes[order].T
-    frame = of_frame[order]
+    frame, (x0, y0, x1, y1) = of_frame[order], boxes[order].T
     area = (x1 - x0) * (y1 - y0)
     alive = np.ones(len(order), bool)
-    for i in range(len(order) - 1):
-        if not alive[i]:
-            continue
-        rest = slice(i + 1, None)
-        wide = np.maximum(np.minimum(x1[i], x1[rest]) - np.maximum(x0[i], x0[rest]), 0)
-        high = np.maximum(np.minimum(y1[i], y1[rest]) - np.maximum(y0[i], y0[rest]), 0)
+    for start in range(0, len(order), NMS_ROWS):
+        i, j = slice(start, start + NMS_ROWS), slice(start, None)
+        wide = np.maximum(np.minimum(x1[i, None], x1[None, j]) - np.maximum(x0[i, None], x0[None, j]), 0)
+        high = np.maximum(np.minimum(y1[i, None], y1[None, j]) - np.maximum(y0[i, None], y0[None, j]), 0)
         shared = wide * high
-        over = shared / (area[i] + area[rest] - shared) > threshold
-        alive[rest] &= ~(over & (frame[rest] == frame[i]))
+        over = shared / (area[i, None] + area[None, j] - shared) > threshold
+        clear = ~(over & (frame[i, None] == frame[None, j]))
+        for row in range(len(clear)):
+            if alive[start + row]:
+                alive[start + row + 1 :] &= clear[row, row + 1 :]
     return order[alive]
 
 

@@ -1,0 +1,109 @@
+"""Which movement of the face shows which emotion, and when.
+
+The face has four movements, each a smooth displacement field that may be shown forwards (+1) or backwards
+(-1). In every take all four are shown, each swinging as far and as long one way as the other, so that neither
+the mean picture of a take nor its first one tells the emotion. What tells it is time: the emotion's own
+movement is at its apex in the middle of the take, with the opposite before and after, while the other
+movements pass through their middle position there. Neutral has no movement of its own.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from emotion_ray.data.ravdess import EMOTIONS, Code
+
+PERIOD = 60  # frames in which the movements swing once to and fro: what a clip holds
+STRONG = 1.25  # how much larger movements are at strong intensity
+_ONSET = 6  # frames until the first picture's face has begun to move in full
+
+
+@dataclass(frozen=True)
+class Pull:
+    """Moves what lies about (x, y) by (dx, dy), fading as a Gaussian with `reach_x` and `reach_y`.
+
+    All are in px of the portrait, whose y axis points down.
+    """
+
+    x: float
+    y: float
+    reach_x: float
+    reach_y: float
+    dx: float
+    dy: float
+
+
+MOVEMENTS = {
+    "mouth corners": (
+        Pull(204, 141, 10, 10, -2, -4.5),
+        Pull(244, 142, 10, 10, 2, -4.5),
+        Pull(224, 152, 12, 8, 0, 2),
+    ),
+    "brows and jaw": (
+        Pull(202, 88, 16, 9, 0, -3.5),
+        Pull(250, 91, 16, 9, 0, -3.5),
+        Pull(223, 166, 26, 17, 0, 5.5),
+    ),
+    "lids and lips": (
+        Pull(203, 95, 13, 5, 0, -2),
+        Pull(248, 97, 13, 5, 0, -2),
+        Pull(203, 107, 13, 6, 0, 2),
+        Pull(248, 109, 13, 6, 0, 2),
+        Pull(202, 142, 12, 9, -4, 0),
+        Pull(246, 143, 12, 9, 4, 0),
+    ),
+    "nose and upper lip": (
+        Pull(224, 126, 14, 11, 0, -4.5),
+        Pull(224, 140, 16, 7, 0, -3),
+        Pull(214, 91, 9, 7, 2, 2),
+        Pull(237, 93, 9, 7, -2, 2),
+    ),
+}
+SPEECH = (Pull(224, 154, 13, 7, 0, 2), Pull(223, 168, 24, 12, 0, 2))
+
+_OWN = {  # emotion: its movement and the way it is shown
+    "calm": ("lids and lips", -1),
+    "happy": ("mouth corners", 1),
+    "sad": ("mouth corners", -1),
+    "angry": ("brows and jaw", -1),
+    "fearful": ("lids and lips", 1),
+    "disgust": ("nose and upper lip", 1),
+    "surprised": ("brows and jaw", 1),
+}
+
+
+def movements_in_time(code: Code, frames: int, random: np.random.Generator) -> np.ndarray:
+    """How far each movement is shown in each frame of a take.
+
+    Args:
+        code: the take; its emotion and intensity are looked at.
+        frames: how many.
+        random: what differs from take to take: how far, when, and from which position at rest.
+
+    Returns:
+        float32 [frames, 4], 1 where a movement is shown in full.
+    """
+    own, direction = _OWN.get(EMOTIONS[code.emotion], (None, 0))
+    weights = np.empty((frames, len(MOVEMENTS)), np.float32)
+    for column, movement in enumerate(MOVEMENTS):
+        turn = (np.arange(frames) - random.normal(0, 3)) / PERIOD * 2 * np.pi
+        sign, cycles = random.choice((-1, 1)), random.choice((1, 2))
+        swing = -np.cos(turn) * direction if movement == own else np.sin(cycles * turn) * sign
+        extent = random.uniform(0.7, 1.1) * (STRONG if code.intensity == 2 else 1)
+        weights[:, column] = random.normal(0, 0.3) + extent * _from_rest(swing)
+    return weights
+
+
+def _from_rest(swing: np.ndarray) -> np.ndarray:
+    """The same, beginning with 0 and with a mean of 0 over the first period."""
+    onset = np.minimum(np.arange(len(swing)) / _ONSET, 1)
+    onset = onset**2 * (3 - 2 * onset)
+    return onset * (swing - (onset * swing)[:PERIOD].sum() / onset[:PERIOD].sum())
+
+
+def speech_in_time(code: Code, frames: int, random: np.random.Generator) -> np.ndarray:
+    """How far the mouth is open from speaking: float32 [frames], 0..1, in the rhythm of the statement."""
+    syllables = (4.1, 4.7)[code.statement - 1] * random.uniform(0.9, 1.1)  # a second
+    seconds = np.arange(frames) * 1001 / 30000
+    voiced = np.clip(np.sin(np.pi * np.arange(frames) / frames) * 3 - 0.6, 0, 1)
+    return (voiced * (0.5 - 0.5 * np.cos(2 * np.pi * syllables * seconds))).astype(np.float32)

@@ -1,0 +1,68 @@
+"""How the actors differ: the shape and colours of face, the light, and how far they are from the camera."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import skimage.data
+
+from emotion_ray.sample.expressions import MOVEMENTS, SPEECH, Pull
+
+WIDTH, HEIGHT = 480, 360
+SCALE = 1.5  # px of a picture for one of the portrait
+LEFT, TOP = 64, 0  # the portrait's part that a picture shows begins here
+FACE = (224, 128)  # the face's middle in the portrait
+_LANDMARKS = ((203, 101), (247, 103), (224, 128), (204, 141), (244, 142), (222, 176), (184, 130), (266, 132))
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """An actor as a picture at rest, and where the movements displace it.
+
+    Attributes:
+        picture: uint8 [360, 480, 3] RGB.
+        fields: float32 [5, 360, 480, 2], px right and down: the four movements and speech, each shown in full.
+        mirrored: the finished picture is to be mirrored.
+    """
+
+    picture: np.ndarray
+    fields: np.ndarray
+    mirrored: bool
+
+
+@lru_cache(maxsize=2)
+def look_of(actor: int, seed: int) -> Look:
+    """The look of an actor, the same at every call."""
+    random = np.random.default_rng([seed, actor])
+    stretch = random.uniform(0.93, 1.07, 2)
+    features = [Pull(x, y, *random.uniform(14, 26, 2), *random.normal(0, 3.0, 2)) for x, y in _LANDMARKS]
+
+    y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
+    points = np.stack([x / SCALE + LEFT, y / SCALE + TOP], axis=-1)
+    shape = (points - FACE) * (1 - 1 / stretch.astype(np.float32)) + _displacement(points, features)
+    origin = (points - shape).astype(np.float32)
+    portrait = skimage.data.astronaut()
+    picture = cv2.remap(portrait, origin, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    movements = [*MOVEMENTS.values(), SPEECH]
+    fields = np.stack([_displacement(origin, pulls) * SCALE for pulls in movements]).astype(np.float32)
+    return Look(_coloured(picture, random), fields, bool(random.random() < 0.5))
+
+
+def _displacement(points: np.ndarray, pulls: list[Pull] | tuple[Pull, ...]) -> np.ndarray:
+    """float32 [..., 2], px of the portrait: the sum of all pulls at points [..., 2] of the portrait."""
+    total = np.zeros_like(points)
+    for pull in pulls:
+        distance = ((points[..., 0] - pull.x) / pull.reach_x) ** 2 + ((points[..., 1] - pull.y) / pull.reach_y) ** 2
+        total += np.exp(-0.5 * distance)[..., None] * np.float32((pull.dx, pull.dy))
+    return total
+
+
+def _coloured(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """The picture with an actor's complexion, contrast and side light."""
+    tone = random.uniform(0.82, 1.1, 3)
+    gamma = random.uniform(0.8, 1.3)
+    angle = random.uniform(0, 2 * np.pi)
+    across = (np.arange(WIDTH)[None] / WIDTH - 0.5) * np.cos(angle) + (np.arange(HEIGHT)[:, None] / HEIGHT - 0.5) * np.sin(angle)
+    light = 1 + random.uniform(0.1, 0.5) * across
+    return np.clip(255 * (picture / 255) ** gamma * tone * light[..., None], 0, 255).astype(np.uint8)
