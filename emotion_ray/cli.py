@@ -119,7 +119,7 @@ def _print_json(**result: object) -> None:
 
 
 def _clips_table(counts: dict) -> Table:
-    table = Table(title="clips by actor and emotion", box=SIMPLE_HEAD)  # fits 80 columns
+    table = Table(title="clips by actor and emotion", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))  # 76 columns
     for name in ("actor", *EMOTIONS, "all"):
         table.add_column(name, justify="right")
     for actor, row in counts.items():

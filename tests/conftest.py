@@ -1,21 +1,23 @@
 """What several tests share."""
 
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import torch
 
 from emotion_ray.errors import EmotionRayError
+from emotion_ray.real_clips import real_clips as fetch_real_clips
 from emotion_ray.vision.mtcnn import MTCNN
 
 
 @pytest.fixture(scope="session")
 def real_clips() -> dict[str, Path]:
     """The ten real clips by name; a test that asks for them is skipped where they can't be had."""
-    from emotion_ray.real_clips import real_clips
-
     try:
-        return real_clips()
+        return fetch_real_clips()
     except EmotionRayError as error:
         pytest.skip(str(error))
 
@@ -26,9 +28,28 @@ def mtcnn() -> MTCNN:
 
 
 @pytest.fixture
-def one_thread():
-    """PyTorch on one thread: an original at two threads may pick another of two candidates that nearly tie."""
+def one_thread() -> Iterator[None]:
+    """PyTorch on one thread, as a worker runs it."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def tmpfs(tmp_path) -> Iterator[Callable[[str], Path]]:
+    """Mounts a file system of its own, with options such as `size=64k` or `ro`, and gives its folder."""
+    with ExitStack() as stack:
+
+        def mount(options: str) -> Path:
+            folder = tmp_path / "tmpfs"
+            folder.mkdir()
+            mounted = subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True
+            )
+            if mounted.returncode:
+                pytest.skip(f"can't mount a file system here: {mounted.stderr.strip()}")
+            stack.callback(subprocess.run, ["umount", "-l", folder], check=True)
+            return folder
+
+        yield mount

@@ -1,10 +1,10 @@
 import io
 import json
-import os
 import subprocess
 import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 
 import pytest
 from noise_clip import noise_clip
@@ -14,8 +14,6 @@ from emotion_ray.data.clips import write_shards
 from emotion_ray.data.storage import Folder
 from emotion_ray.data.takes import RejectedTake
 from emotion_ray.settings import PrepareSettings
-
-COMMAND = [sys.executable, "-m", "emotion_ray.cli"]
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
@@ -157,8 +155,8 @@ def test_the_root_is_where_the_environment_says(tmp_path, monkeypatch):
     assert (code, out.split(" ")[0]) == (0, "1")
 
 
-def test_the_job_is_a_door_to_the_command(tmp_path):
-    job = os.path.join(os.path.dirname(__file__), "..", "jobs", "prepare.py")
+def test_the_job_is_a_door_to_the_command():
+    job = Path(__file__).parents[1] / "jobs" / "prepare.py"
     done = subprocess.run([sys.executable, job, "--actors", "25"], capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "emotion-ray: --actors 25: RAVDESS has actors 1 to 24, not 25\n"

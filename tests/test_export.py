@@ -14,7 +14,9 @@ def test_real_frames_become_png_by_actor_and_clip(tmp_path):
     write_shards(folder, clips)
     assert export_png(folder, tmp_path / "png") == 2
     written = sorted(path.relative_to(tmp_path / "png").as_posix() for path in (tmp_path / "png").rglob("*.png"))
-    assert written == [f"Actor_07/whole/{n:03d}.png" for n in range(4)] + [f"Actor_12/short/{n:03d}.png" for n in (0, 1)]
+    assert written == [f"Actor_07/whole/{n:03d}.png" for n in range(4)] + [
+        f"Actor_12/short/{n:03d}.png" for n in (0, 1)
+    ]
     first = cv2.imread(str(tmp_path / "png" / written[0]))[..., ::-1]
     assert (first == clips[0].frames[0]).all()
 
@@ -28,7 +30,7 @@ def test_more_clips_than_a_row_group(tmp_path):
 
 
 def test_no_clips_is_one_line(tmp_path):
-    with pytest.raises(EmotionRayError, match="no clips in .*: run `emotion-ray prepare` first"):
+    with pytest.raises(EmotionRayError, match=r"no clips in .*: run `emotion-ray prepare` first"):
         export_png(Folder.at(tmp_path), tmp_path / "png")
 
 
@@ -36,5 +38,5 @@ def test_a_place_that_cant_be_written_is_named(tmp_path):
     folder = Folder.at(tmp_path / "clips")
     write_shards(folder, [noise_clip("a")])
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(EmotionRayError, match="can't write .*file/Actor_01/a"):
+    with pytest.raises(EmotionRayError, match=r"can't write .*file/Actor_01/a"):
         export_png(folder, tmp_path / "file")

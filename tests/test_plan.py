@@ -205,7 +205,7 @@ def test_a_take_given_up_is_a_timeout_unless_it_was_done_after_all():
 
 def test_the_default_source_is_the_record_and_its_first_ten_actors():
     plan = make_plan(PrepareSettings())
-    assert [name for name in plan.archives] == [f"Video_Speech_Actor_{actor:02d}.zip" for actor in range(1, 11)]
+    assert list(plan.archives) == [f"Video_Speech_Actor_{actor:02d}.zip" for actor in range(1, 11)]
     assert plan.choice == Choice(frozenset(range(1, 11)), (1,))
 
 

@@ -58,7 +58,7 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path):
 
 def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "file").write_text("text")
-    with pytest.raises(EmotionRayError, match="file.*is no folder"):
+    with pytest.raises(EmotionRayError, match=r"file.*is no folder"):
         check_folder(Folder.at(tmp_path / "file"), record())
 
 
@@ -114,7 +114,7 @@ def test_start_anew_removes_shards_of_a_run_that_was_cut_off(folder):
 def test_start_anew_leaves_shards_of_others(folder):
     write_shards(folder, [noise_clip("c", actor=3, mark="other")])
     before = folder.names()
-    with pytest.raises(EmotionRayError, match="Actor_03/.* was not made by this command"):
+    with pytest.raises(EmotionRayError, match=r"Actor_03/.* was not made by this command"):
         remove_owned(folder)
     assert folder.names() == before
 

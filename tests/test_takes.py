@@ -1,3 +1,4 @@
+import os
 import zlib
 from pathlib import Path
 
@@ -105,6 +106,14 @@ def test_a_video_that_went_away_is_a_reject_that_names_it(tmp_path):
     assert (caught.value.stage, caught.value.reason) == ("fetch", "unreadable")
 
 
+def test_a_pipe_named_like_a_video_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    path = manifest(tmp_path, "path,label,actor\npipe.mp4,happy,1\n")
+    [take] = takes_in_manifest(path, ANY)
+    with pytest.raises(Reject, match=r"pipe\.mp4 is not a file"):
+        read_take(take)
+
+
 def test_a_video_of_gigabytes_is_not_read(tmp_path):
     path = tmp_path / f"{CALM}.mp4"
     with path.open("wb") as file:
@@ -188,17 +197,17 @@ def test_a_mirrors_record_gives_sizes_and_checksums():
 def test_a_mirror_with_another_record_is_one_line(record, monkeypatch):
     with FakeZenodo({}) as zenodo:
         monkeypatch.setattr(zenodo, "record", lambda: record)
-        with pytest.raises(EmotionRayError, match="not a record of files.*check --base-url"):
+        with pytest.raises(EmotionRayError, match=r"not a record of files.*check --base-url"):
             record_archives([3], zenodo.url)
 
 
 def test_a_mirror_without_a_record_is_one_line_and_shows_no_password():
     with FakeZenodo({}) as zenodo:
         elsewhere = zenodo.url.replace("http://", "http://me:secret@") + "/elsewhere"
-        with pytest.raises(EmotionRayError, match="no record.*HTTP 404.*check --base-url") as caught:
+        with pytest.raises(EmotionRayError, match=r"no record.*HTTP 404.*check --base-url") as caught:
             record_archives([3], elsewhere)
     assert "secret" not in str(caught.value)
-    with pytest.raises(EmotionRayError, match="no record.*check --base-url"):
+    with pytest.raises(EmotionRayError, match=r"no record.*check --base-url"):
         record_archives([3], zenodo.url)  # closed
     with pytest.raises(EmotionRayError, match="only http, https and file"):
         record_archives([3], "ftp://there")

@@ -5,7 +5,8 @@ The columns are those of `Clip`; `frames` and `boxes` are Arrow's own fixed-shap
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,17 +121,27 @@ def write_shards(folder: Folder, clips: Iterable[Clip]) -> list[str]:
         of_actor.sort(key=lambda clip: clip.clip_id)
         digest = hashlib.sha256("\n".join(clip.clip_id for clip in of_actor).encode()).hexdigest()[:12]
         name = f"{SHARDS}/Actor_{actor:02d}/clips-{digest}.parquet"
-        sink = pa.BufferOutputStream()
-        pq.write_table(
-            clips_to_table(of_actor),
-            sink,
-            row_group_size=ROWS_PER_GROUP,
-            compression="zstd",
-            compression_level=ZSTD_LEVEL,
-        )
-        folder.publish(name, sink.getvalue())
+        publish_shard(folder, name, clips_to_table(of_actor))
         names.append(name)
     return names
+
+
+def publish_shard(folder: Folder, name: str, table: pa.Table) -> None:
+    """Writes a table of `clip_schema` as a shard; one of that name is replaced.
+
+    Raises:
+        EmotionRayError: the folder can't be written.
+    """
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table,
+        sink,
+        row_group_size=ROWS_PER_GROUP,
+        compression="zstd",
+        compression_level=ZSTD_LEVEL,
+        write_page_checksum=True,
+    )
+    folder.publish(name, sink.getvalue())
 
 
 def shard_names(folder: Folder) -> list[str]:
@@ -144,13 +155,9 @@ def open_shard(folder: Folder, name: str) -> pq.ParquetFile:
     Raises:
         EmotionRayError: no readable Parquet file, or another schema version.
     """
-    try:
-        shard = pq.ParquetFile(folder.filesystem.open_input_file(folder.file(name)))
-    except (pa.ArrowException, OSError) as error:
-        problem = str(error).splitlines()[0]
-        raise EmotionRayError(
-            f"{folder.uri}/{name} is no readable shard ({problem}); delete it and prepare again"
-        ) from None
+    with _naming(folder, name):
+        file = folder.filesystem.open_input_file(folder.file(name))
+        shard = pq.ParquetFile(file, page_checksum_verification=True)
     version = (shard.schema_arrow.metadata or {}).get(b"emotion_ray.schema_version", b"none").decode()
     if version != str(SCHEMA_VERSION):
         raise EmotionRayError(
@@ -160,9 +167,29 @@ def open_shard(folder: Folder, name: str) -> pq.ParquetFile:
     return shard
 
 
+@contextmanager
+def _naming(folder: Folder, name: str) -> Iterator[None]:
+    """Turns an error in reading a shard into one that names it."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        problem = (str(error).splitlines() or [type(error).__name__])[0]
+        raise EmotionRayError(
+            f"{folder.uri}/{name} is no readable shard ({problem}); delete it and prepare again"
+        ) from None
+
+
 def read_columns(folder: Folder, columns: Sequence[str]) -> pa.Table:
-    """The named columns of all clips in a folder, in the order of the shards; cheap without `frames`."""
-    tables = [open_shard(folder, name).read(columns=list(columns)) for name in shard_names(folder)]
+    """The named columns of all clips in a folder, in the order of the shards; cheap without `frames`.
+
+    Raises:
+        EmotionRayError: an unreadable shard, or another schema version.
+    """
+    tables = []
+    for name in shard_names(folder):
+        shard = open_shard(folder, name)
+        with _naming(folder, name):
+            tables.append(shard.read(columns=list(columns)))
     return pa.concat_tables(tables) if tables else pa.table({column: [] for column in columns})
 
 
@@ -247,8 +274,7 @@ def _read_tensors(folder: Folder, names: list[str], rank: np.ndarray, count: int
     frames = found = None
     row = 0
     for name in names:
-        shard = open_shard(folder, name)
-        for batch in shard.iter_batches(batch_size=ROWS_PER_GROUP, columns=["frames", "found"]):
+        for batch in _batches(folder, name, ["frames", "found"]):
             part_frames = batch["frames"].to_numpy_ndarray()
             part_found = batch["found"].to_numpy_ndarray()
             if frames is None or found is None:
@@ -267,13 +293,29 @@ def _read_tensors(folder: Folder, names: list[str], rank: np.ndarray, count: int
     return frames, found
 
 
+def _batches(folder: Folder, name: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    batches = open_shard(folder, name).iter_batches(batch_size=ROWS_PER_GROUP, columns=columns)
+    while True:
+        with _naming(folder, name):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch
+
+
 def _shape(frames: np.ndarray) -> str:
     return f"{frames.shape[1]} frames of {frames.shape[2]}x{frames.shape[3]}"
 
 
 def read_clip(folder: Folder, name: str, row: int) -> Clip:
-    """One clip whole, from a shard and its row there."""
-    table = open_shard(folder, name).read()
+    """One clip whole, from a shard and its row there.
+
+    Raises:
+        EmotionRayError: an unreadable shard, or another schema version.
+    """
+    shard = open_shard(folder, name)
+    with _naming(folder, name):
+        table = shard.read()
     values = {}
     for field in table.schema:
         chunk = table[field.name].combine_chunks()

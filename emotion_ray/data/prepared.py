@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from emotion_ray.data.clips import ROWS_PER_GROUP, ZSTD_LEVEL, open_shard, read_columns, shard_names
+from emotion_ray.data.clips import open_shard, publish_shard, read_columns, shard_names
 from emotion_ray.data.storage import Folder
 from emotion_ray.data.takes import RejectedTake
 from emotion_ray.errors import EmotionRayError
@@ -143,9 +143,7 @@ def _take_out(folder: Folder, name: str, clip_ids: list[str]) -> None:
     if not len(rest):
         folder.remove(name)
         return
-    sink = pa.BufferOutputStream()
-    pq.write_table(rest, sink, row_group_size=ROWS_PER_GROUP, compression="zstd", compression_level=ZSTD_LEVEL)
-    folder.publish(name, sink.getvalue())
+    publish_shard(folder, name, rest)
 
 
 def read_rejects(folder: Folder) -> list[RejectedTake]:

@@ -144,6 +144,44 @@ def make_splits(
     return actor_splits(labels, actors, clip_ids, seed)
 
 
+def one_split(
+    protocol: Protocol, labels: np.ndarray, actors: np.ndarray, clip_ids: Sequence[str], seed: int, fold: int
+) -> Split:
+    """The split of a single training: of the actor protocol that of one fold.
+
+    Args:
+        fold: which of the actor folds is tested on, from 1; without effect on the random split.
+
+    Raises:
+        EmotionRayError: as `make_splits`, or there is no such fold.
+    """
+    splits = make_splits(protocol, labels, actors, clip_ids, seed)
+    if protocol == "random":
+        return splits[0]
+    if not 1 <= fold <= len(splits):
+        raise EmotionRayError(f"there is no actor fold {fold}: these clips have 1 to {len(splits)}")
+    return splits[fold - 1]
+
+
+def search_split(
+    protocol: Protocol, labels: np.ndarray, actors: np.ndarray, clip_ids: Sequence[str], seed: int, fold: int
+) -> Split:
+    """A split for choosing settings: as `one_split`, but the test clips never choose anything.
+
+    With the random protocol a stratified fifth of the clips is the test part, and a fifth of the others chooses.
+
+    Raises:
+        EmotionRayError: as `one_split`.
+    """
+    outer = one_split(protocol, labels, actors, clip_ids, seed, fold)
+    if not outer.selected_on_test:
+        return outer
+    inner = random_split(labels[outer.train], seed)
+    split = Split("random", 0, outer.train[inner.train], outer.train[inner.test], outer.test)
+    check_split(split, labels)
+    return split
+
+
 def check_split(split: Split, labels: np.ndarray) -> None:
     """Checks that no part is empty and that every class that is tested on can be learnt.
 

@@ -4,6 +4,7 @@ import csv
 import http.client
 import json
 import re
+import stat
 import zlib
 from collections.abc import Iterable
 from contextlib import closing
@@ -219,7 +220,10 @@ def read_take(take: Take, archive: Path | None = None) -> tuple[bytes, int]:
     if take.member is not None and take.crc32 is not None and take.size is not None:
         return read_member(path, Member(take.member, take.crc32, take.size)), take.crc32
     try:
-        if path.stat().st_size > _LARGEST_VIDEO:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for without end
+            raise Reject("fetch", "unreadable", f"{path} is not a file: check the path")
+        if status.st_size > _LARGEST_VIDEO:
             raise Reject("decode", "too_large", f"{path} is larger than 2 GB: cut it into takes")
         content = path.read_bytes()
     except OSError as error:

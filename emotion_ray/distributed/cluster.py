@@ -9,6 +9,7 @@ from pathlib import Path
 
 import ray
 
+from emotion_ray.distributed.preflight import Machine
 from emotion_ray.errors import EmotionRayError
 
 
@@ -20,12 +21,14 @@ class Place:
         own: whether this process started it and ends it.
         nodes: machines in it.
         cpus, gpus: of all its machines.
+        machines: what each has.
     """
 
     own: bool
     nodes: int
     cpus: float
     gpus: float
+    machines: tuple[Machine, ...]
 
     def __str__(self) -> str:
         kind = "this machine" if self.own else f"a cluster of {self.nodes} node{'s' if self.nodes > 1 else ''}"
@@ -48,7 +51,7 @@ def connected(cpus: int | None = None) -> Iterator[Place]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     had_connection = ray.is_initialized()
-    own = not had_connection and not _is_there()
+    own = starts_here()
     if not had_connection:
         quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
         try:
@@ -63,11 +66,17 @@ def connected(cpus: int | None = None) -> Iterator[Place]:
             raise EmotionRayError(f"can't reach Ray ({cause}): check RAY_ADDRESS, or unset it to run here") from None
     try:
         total = ray.cluster_resources()
-        nodes = sum(node["Alive"] for node in ray.nodes())
-        yield Place(own, nodes, total.get("CPU", 0), total.get("GPU", 0))
+        resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        machines = tuple(Machine(one.get("CPU", 0), one.get("GPU", 0)) for one in resources)
+        yield Place(own, len(machines), total.get("CPU", 0), total.get("GPU", 0), machines)
     finally:
         if not had_connection:
             ray.shutdown()
+
+
+def starts_here() -> bool:
+    """Whether `connected` would start a Ray of our own: no cluster is there and none is joined yet."""
+    return not ray.is_initialized() and not _is_there()
 
 
 def _is_there() -> bool:

@@ -24,6 +24,13 @@ def write_history(folder: str | Path, history: list[dict[str, float]]) -> None:
     Folder.at(folder).publish(HISTORY, lines.encode())
 
 
+def read_history(folder: str | Path) -> list[dict[str, float]]:
+    """What `write_history` wrote last; nothing where there is none."""
+    place = Folder.at(folder)
+    lines = place.read(HISTORY).decode().splitlines() if place.exists(HISTORY) else []
+    return [json.loads(line) for line in lines]
+
+
 def write_checkpoint(folder: str | Path, epoch: Epoch) -> None:
     """Writes `checkpoint.pt`, from which `fit` goes on (51 MB and more), whole or not at all.
 

@@ -1,10 +1,10 @@
 """Which movement of the face shows which emotion, and when.
 
 The face has four movements, each a smooth displacement field that may be shown forwards (+1) or backwards
-(-1). In every take all four are shown, each swinging as far and as long one way as the other, so that neither
-the mean picture of a take nor its first one tells the emotion. What tells it is time: the emotion's own
-movement is at its apex in the middle of the take, with the opposite before and after, while the other
-movements pass through their middle position there. Neutral has no movement of its own.
+(-1). In every take all four are shown, each as far and as long one way as the other, so that neither the mean
+picture of a take nor its first one tells the emotion. What tells it is time: in the middle of the take the
+emotion's own movement is at its apex and the others rest; before and after it is shown the opposite way, and
+the others move too, this way or that. Neutral has no movement of its own.
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,9 @@ from emotion_ray.data.ravdess import EMOTIONS, Code
 
 PERIOD = 60  # frames in which the movements swing once to and fro: what a clip holds
 STRONG = 1.25  # how much larger movements are at strong intensity
+_TIMING = 2.5  # frames: standard deviation of when a movement is shown
+_EXTENT = (0.6, 1.1)  # least and most that a movement is shown at normal intensity
+_REST = 0.45  # how far the face at rest is off the actor's own, either way
 _ONSET = 6  # frames until the first picture's face has begun to move in full
 
 
@@ -86,12 +89,17 @@ def movements_in_time(code: Code, frames: int, random: np.random.Generator) -> n
     own, direction = _OWN.get(EMOTIONS[code.emotion], (None, 0))
     weights = np.empty((frames, len(MOVEMENTS)), np.float32)
     for column, movement in enumerate(MOVEMENTS):
-        turn = (np.arange(frames) - random.normal(0, 3)) / PERIOD * 2 * np.pi
-        sign, cycles = random.choice((-1, 1)), random.choice((1, 2))
-        swing = -np.cos(turn) * direction if movement == own else np.sin(cycles * turn) * sign
-        extent = random.uniform(0.7, 1.1) * (STRONG if code.intensity == 2 else 1)
-        weights[:, column] = random.normal(0, 0.3) + extent * _from_rest(swing)
+        turn = (np.arange(frames) - random.normal(0, _TIMING)) / PERIOD * 2 * np.pi
+        at_apex, around_it = -np.cos(turn) * direction, _around_apex(turn) * random.choice((-1, 1))
+        swing = at_apex if movement == own else around_it
+        extent = random.uniform(*_EXTENT) * (STRONG if code.intensity == 2 else 1)
+        weights[:, column] = random.uniform(-_REST, _REST) + extent * _from_rest(swing)
     return weights
+
+
+def _around_apex(turn: np.ndarray) -> np.ndarray:
+    """One way in the first quarter of each turn, the other way in the last, at rest between."""
+    return np.where(np.cos(turn) > 0, 1.3 * np.sin(2 * turn) * np.abs(np.sin(2 * turn)), 0)
 
 
 def _from_rest(swing: np.ndarray) -> np.ndarray:

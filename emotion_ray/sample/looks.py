@@ -63,6 +63,6 @@ def _coloured(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
     tone = random.uniform(0.82, 1.1, 3)
     gamma = random.uniform(0.8, 1.3)
     angle = random.uniform(0, 2 * np.pi)
-    across = (np.arange(WIDTH)[None] / WIDTH - 0.5) * np.cos(angle) + (np.arange(HEIGHT)[:, None] / HEIGHT - 0.5) * np.sin(angle)
-    light = 1 + random.uniform(0.1, 0.5) * across
+    down, right = np.mgrid[-0.5 : 0.5 : HEIGHT * 1j, -0.5 : 0.5 : WIDTH * 1j]
+    light = 1 + random.uniform(0.1, 0.5) * (right * np.cos(angle) + down * np.sin(angle))
     return np.clip(255 * (picture / 255) ** gamma * tone * light[..., None], 0, 255).astype(np.uint8)

@@ -29,11 +29,9 @@ def render_take(code: Code, seed: int = 0) -> np.ndarray:
     light = random.uniform(0.92, 1.08) + 0.03 * _drift(frames, random)
     grain = _grain(random)
 
-    y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
-    rest = np.stack([x, y], axis=-1)
     pictures = np.empty((frames, HEIGHT, WIDTH, 3), np.uint8)
     for index in range(frames):
-        moved = cv2.remap(look.picture, rest - _combined(look, weights[index]), None, cv2.INTER_CUBIC)
+        moved = cv2.remap(look.picture, _origins(look, weights[index]), None, cv2.INTER_LINEAR)
         placed = cv2.warpAffine(moved, heads[index], (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE)
         top, left = random.integers(0, _GRAIN_PLAY, 2)
         noise = grain[top : top + HEIGHT, left : left + WIDTH]
@@ -64,9 +62,12 @@ def _grain(random: np.random.Generator) -> np.ndarray:
     return np.repeat(np.clip(np.rint(noise), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
 
-def _combined(look: Look, weights: np.ndarray) -> np.ndarray:
-    """float32 [360, 480, 2]: the displacement of all movements together."""
-    return np.tensordot(weights, look.fields, axes=1)
+def _origins(look: Look, weights: np.ndarray) -> np.ndarray:
+    """float32 [360, 480, 2]: where in the picture at rest each px comes from, all movements together."""
+    origins = np.stack(np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT)), axis=-1).astype(np.float32)
+    for field, weight in zip(look.fields, weights, strict=True):
+        cv2.scaleAdd(field, -float(weight), origins, dst=origins)  # four times as fast as a product in numpy
+    return origins
 
 
 def _head_in_time(frames: int, random: np.random.Generator) -> np.ndarray:

@@ -58,7 +58,11 @@ class Video:
         if not content:
             raise Reject("decode", "empty_file", f"{name} is empty: fetch it again")
         try:
-            self._container = av.open(io.BytesIO(content), container_options={"format_whitelist": FORMATS})
+            self._container = av.open(
+                io.BytesIO(content),
+                container_options={"format_whitelist": FORMATS},
+                metadata_errors="ignore",  # a title in Latin-1 is no reason to refuse the pictures
+            )
         except (av.error.FFmpegError, ValueError) as error:
             raise Reject("decode", "not_a_video", f"{name} is no video that can be read ({_cause(error)})") from None
         try:
@@ -86,7 +90,7 @@ class Video:
         """All frames in the order shown. A file that ends early gives what it holds and sets `cut_short`.
 
         Raises:
-            Reject: a frame larger than the limit, or not a single frame.
+            Reject: a frame larger than the limit or of another size than the first, or not a single frame.
         """
         reformatter = VideoReformatter()
         for time, picture in self._timed_pictures():
@@ -124,10 +128,13 @@ class Video:
 
     def _timed_pictures(self) -> Iterator[tuple[float, av.VideoFrame]]:
         """Pictures and their seconds from the first one, never running back."""
-        first = None
+        first = size = None
         latest = 0.0
         for index, picture in enumerate(self._pictures()):
             _check_pixels(self.name, picture.width, picture.height)
+            size = size or (picture.width, picture.height)
+            if (picture.width, picture.height) != size:
+                raise Reject("decode", "size_changes", f"{self.name} changes its size after {index} frames")
             time = picture.time if picture.time is not None else index / self.fps
             first = time if first is None else first
             latest = max(latest, time - first)
@@ -164,7 +171,7 @@ def sample(content: bytes, name: str, count: int, sampling: Literal["first", "un
         with Video(content, name) as video:
             length = video.times()[-1]
         if length > times[-1]:
-            times = [k * length / (count - 1) for k in range(count)]
+            times = [k * length / max(count - 1, 1) for k in range(count)]
     with Video(content, name) as video:
         yield from video.nearest(times)
 

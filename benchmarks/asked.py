@@ -1,0 +1,8 @@
+"""How every proof says what was asked and what was got: one line each, which `prove.py` counts."""
+
+OK, MISS = "ok  ", "MISS"
+
+
+def line(met: bool, what: str, asked: str, got: str) -> None:
+    """Prints one line: whether it is met, what was measured, what was asked and what was got."""
+    print(f"{OK if met else MISS} {what}: asked {asked}, got {got}", flush=True)

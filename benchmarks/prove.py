@@ -1,0 +1,95 @@
+#!/usr/bin/env python
+"""All the long proofs, one after the other: a line for each thing asked, with what was got.
+
+python benchmarks/prove.py                 everything, at most 90 minutes on 2 cores
+python benchmarks/prove.py --only bench    the benchmarks, and their pages in results/benchmarks/
+"""
+
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+from asked import MISS, OK, line
+
+HERE = Path(__file__).parent
+PAGES = HERE.parent / "results" / "benchmarks"
+QUICK_S = 60.0
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A script of this folder and its arguments."""
+
+    kind: Literal["bench", "proof"]
+    script: str
+    arguments: tuple[str, ...] = ()
+
+
+def _bench(name: str) -> Proof:
+    page, figures = PAGES / f"{name}.md", PAGES / f"{name}.json"
+    return Proof("bench", f"{name}.py", ("--page", str(page), "--json", str(figures)))
+
+
+PROOFS = (
+    Proof("proof", "accuracy.py"),
+    _bench("prepare"),
+    Proof("proof", "chaos_prepare.py"),
+    _bench("learn"),
+    Proof("proof", "sample_difficulty.py"),
+)
+
+
+def main(only: Literal["bench", "proof"] | None = None) -> int:
+    """Runs the proofs and counts their lines.
+
+    Args:
+        only: one kind alone.
+    """
+    began = time.monotonic()
+    PAGES.mkdir(parents=True, exist_ok=True)
+    lines: list[str] = []
+    if only != "bench":
+        lines.append(_quick_tests())
+    for proof in PROOFS:
+        if only in (None, proof.kind):
+            lines += _run(proof)
+    missed = [text for text in lines if text.startswith(MISS)]
+    print(f"\n{len(lines)} asked, {len(lines) - len(missed)} met, in {(time.monotonic() - began) / 60:.0f} minutes")
+    for text in missed:
+        print(text)
+    return 1 if missed else 0
+
+
+def _quick_tests() -> str:
+    """Runs the tests without Ray, and times them."""
+    began = time.monotonic()
+    code = subprocess.run([sys.executable, "-m", "pytest", "-m", "not ray"], cwd=HERE.parent, check=False).returncode
+    seconds = time.monotonic() - began
+    met = code == 0 and seconds < QUICK_S
+    got = f"{seconds:.0f} s" + (f" and exit code {code}" if code else "")
+    line(met, "make quick", f"under {QUICK_S:.0f} s", got)
+    return OK if met else f"{MISS} make quick: {got}"
+
+
+def _run(proof: Proof) -> list[str]:
+    """Runs one script, shows what it prints, and gives its lines; a script that breaks off is a line missed."""
+    print(f"\n--- {proof.script}", flush=True)
+    command = [sys.executable, str(HERE / proof.script), *proof.arguments]
+    lines = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
+        for text in process.stdout:
+            print(text, end="", flush=True)
+            if text.startswith((OK, MISS)):
+                lines.append(text.rstrip())
+    if process.returncode and not any(text.startswith(MISS) for text in lines):
+        lines.append(f"{MISS} {proof.script} broke off with exit code {process.returncode}")
+        print(lines[-1])
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(tyro.cli(main, description=__doc__))

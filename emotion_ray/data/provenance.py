@@ -1,0 +1,49 @@
+"""What data a folder of clips was made of: its name and licence, for model cards and reports."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from emotion_ray.data.prepared import RECORD, read_record
+from emotion_ray.data.ravdess import BASE_URL
+from emotion_ray.data.storage import Folder
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where clips come from.
+
+    Attributes:
+        name: of the data set, or of the synthetic sample's size.
+        synthetic: whether it is the synthetic sample, whose figures say nothing about faces.
+        licence: of the data; "not stated" where that is not known.
+    """
+
+    name: str
+    synthetic: bool = False
+    licence: str = "not stated"
+
+
+RAVDESS = Provenance("RAVDESS", licence="CC BY-NC-SA 4.0")
+
+
+def read_provenance(folder: Folder) -> Provenance:
+    """What the record of a folder of clips says of their data; of clips without a record nothing is known.
+
+    Raises:
+        EmotionRayError: the record can't be read.
+    """
+    record = read_record(folder) if folder.exists(RECORD) else {}
+    data = record.get("data")
+    if isinstance(data, dict):
+        return Provenance(**{"name": "unknown data", **{key: data[key] for key in _FIELDS if key in data}})
+    return _guessed(record.get("settings", {}))
+
+
+_FIELDS = ("name", "synthetic", "licence")
+
+
+def _guessed(settings: dict[str, Any]) -> Provenance:
+    source = settings.get("source")
+    if source != "zenodo":
+        return Provenance(f"videos of {source}" if source else "unknown data")
+    return RAVDESS if settings.get("base_url") == BASE_URL else Provenance(f"takes from {settings.get('base_url')}")

@@ -1,0 +1,164 @@
+"""What came of a sweep, trial by trial: the table that ends it. No Ray in here."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from emotion_ray.data.storage import Folder
+from emotion_ray.distributed.search_space import Config, changes
+from emotion_ray.errors import EmotionRayError
+from emotion_ray.learning.metrics import Interval
+from emotion_ray.learning.resumable import History, best_epoch
+
+LEADERBOARD = "leaderboard.json"
+
+Status = Literal["all epochs", "stopped early", "failed"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One trial.
+
+    Attributes:
+        trial: its id.
+        baseline: whether it is the baseline, which ran all its epochs whatever came of it.
+        status: how it ended; reason: why it failed, else empty.
+        epochs: that it ran.
+        best_epoch: from 1, the one that its figures are of; 0 of a trial without any.
+        val_uar, val_accuracy: 0..1, val_loss: nats, on the validation clips; nan of a trial without an epoch.
+        seconds: of all its epochs together.
+        config: its settings, by their dotted names.
+    """
+
+    trial: str
+    baseline: bool
+    status: Status
+    reason: str
+    epochs: int
+    best_epoch: int
+    val_uar: float
+    val_accuracy: float
+    val_loss: float
+    seconds: float
+    config: Config
+
+    @classmethod
+    def of(cls, trial: str, config: Config, baseline: bool, history: History, epochs: int, reason: str) -> "Row":
+        """The row of a trial that has ended, from its history; with a reason it has failed."""
+        best = best_epoch(history) if history else {}
+        status: Status = "failed" if reason else "all epochs" if len(history) == epochs else "stopped early"
+        return cls(
+            trial=trial,
+            baseline=baseline,
+            status=status,
+            reason=reason,
+            epochs=len(history),
+            best_epoch=int(best.get("epoch", 0)),
+            val_uar=best.get("val_uar", float("nan")),
+            val_accuracy=best.get("val_accuracy", float("nan")),
+            val_loss=best.get("val_loss", float("nan")),
+            seconds=sum(record["train_seconds"] + record["val_seconds"] for record in history),
+            config=config,
+        )
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """All trials of a sweep, the best first: by validation UAR, among equals by loss; failed ones last.
+
+    Attributes:
+        architecture: "lstm" or "attention".
+        rows: of the trials.
+        epochs: that a trial had where nothing stopped it.
+        test: figures on clips that the sweep never saw: of the best trial, of the baseline, and the difference,
+            each `war` and `uar` with its 95% interval.
+    """
+
+    architecture: str
+    rows: tuple[Row, ...]
+    epochs: int
+    test: dict[str, dict[str, Interval]]
+
+    @property
+    def best(self) -> Row:
+        return self.rows[0]
+
+    @property
+    def epochs_run(self) -> int:
+        return sum(row.epochs for row in self.rows)
+
+    @property
+    def epochs_saved(self) -> float:
+        """The share, 0..1, of the epochs of all trials without early stopping that was not run."""
+        return 1 - self.epochs_run / (self.epochs * len(self.rows))
+
+    def write(self, folder: Folder) -> None:
+        """Writes `leaderboard.json`."""
+        content: dict[str, Any] = {
+            "model": self.architecture,
+            "epochs": self.epochs,
+            "epochs_run": self.epochs_run,
+            "epochs_saved": round(self.epochs_saved, 4),
+            "test": {name: {key: asdict(one) for key, one in those.items()} for name, those in self.test.items()},
+            "trials": [asdict(row) for row in self.rows],
+        }
+        text = json.dumps(_finite(content), indent=2, allow_nan=False)
+        folder.publish(LEADERBOARD, text.encode() + b"\n")
+
+    def table(self, most: int = 15) -> Table:
+        """The first rows, and the baseline's wherever it stands."""
+        table = Table(title=f"{self.architecture}: trials by validation UAR", box=SIMPLE_HEAD)
+        for name in ("", "trial", "UAR", "loss", "epochs"):
+            table.add_column(name, justify="right")
+        table.add_column("other than the baseline", overflow="fold")
+        for place, row in enumerate(self.rows, 1):
+            if place <= most or row.baseline:
+                table.add_row(*self._cells(place, row), style="bold" if row.baseline else None)
+        return table
+
+    def _cells(self, place: int, row: Row) -> list[str]:
+        if row.status == "failed":
+            return [str(place), row.trial, "failed", "", f"{row.epochs}/{self.epochs}", row.reason]
+        what = "the baseline" if row.baseline else described(self.architecture, row.config)
+        return [
+            str(place),
+            row.trial,
+            f"{row.val_uar:.1%}",
+            f"{row.val_loss:.3f}",
+            f"{row.epochs}/{self.epochs}",
+            what,
+        ]
+
+
+def ranked(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """The best first.
+
+    Raises:
+        EmotionRayError: no trial has come through.
+    """
+    through = [row for row in rows if row.status != "failed"]
+    if not through:
+        reason = rows[0].reason if rows else "no trial was begun"
+        raise EmotionRayError(f"no trial came through ({reason})")
+    failed = sorted((row for row in rows if row.status == "failed"), key=lambda row: row.trial)
+    return (*sorted(through, key=lambda row: (-row.val_uar, row.val_loss)), *failed)
+
+
+def described(architecture: str, config: Config) -> str:
+    """What a trial sets otherwise than the baseline, on one line."""
+    values = changes(architecture, config)
+    return ", ".join(
+        f"{name} {value:.2g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items()
+    )
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and value != value else value

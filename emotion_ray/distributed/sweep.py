@@ -1,0 +1,202 @@
+"""A sweep on Ray Tune: which settings are tried next, which trials are stopped, what is kept on disk meanwhile."""
+
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from ray import tune
+from ray.tune.error import TuneError
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
+from ray.tune.search import Searcher
+from ray.tune.search.optuna import OptunaSearch
+
+from emotion_ray.data.storage import Folder
+from emotion_ray.distributed.leaderboard import Row
+from emotion_ray.distributed.search_space import baseline, is_baseline, search_space
+from emotion_ray.distributed.sweep_progress import Events, Listener, listening
+from emotion_ray.distributed.trial import SweepTask
+from emotion_ray.errors import EmotionRayError
+from emotion_ray.learning.history import CHECKPOINT, read_history
+from emotion_ray.learning.resumable import best_epoch
+from emotion_ray.settings import TuneSettings
+
+EXPERIMENT = "tune"
+GRACE = {"lstm": 4, "attention": 10}
+REDUCTION = 4  # of the trials at a rung, the best quarter goes on
+SAVE_EVERY_S = 1  # the sweep's state; Ray's default is 10 s and more, and a kill loses the trials begun since then
+
+
+class Deadline:
+    """A time after which a sweep winds up, in seconds from when this was made, or read back to resume; None: never."""
+
+    def __init__(self, seconds: float | None):
+        self._seconds = seconds
+        self._began = time.monotonic()
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state, _began=time.monotonic())
+
+    def passed(self) -> bool:
+        return self._seconds is not None and time.monotonic() - self._began > self._seconds
+
+
+class Search(OptunaSearch):
+    """Optuna's suggestions, the baseline first, none after the deadline."""
+
+    def __init__(self, architecture: str, workers: int, sampler: BaseSampler, deadline: Deadline):
+        self._deadline = deadline
+        super().__init__(
+            space=search_space(architecture, workers),
+            metric="merit",
+            mode="max",
+            points_to_evaluate=[baseline(architecture)],
+            sampler=sampler,
+        )
+
+    def suggest(self, trial_id: str) -> dict | str | None:
+        return Searcher.FINISHED if self._deadline.passed() else super().suggest(trial_id)
+
+
+class Stopping(tune.Stopper):
+    """Ends trials after the deadline, but for the baseline."""
+
+    def __init__(self, architecture: str, deadline: Deadline):
+        self._architecture, self._deadline = architecture, deadline
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return self._deadline.passed() and not is_baseline(self._architecture, result["config"])
+
+    def stop_all(self) -> bool:
+        return False
+
+
+class SparingASHA(AsyncHyperBandScheduler):
+    """ASHA, which measures the other trials by the baseline too but never stops it.
+
+    Li, Jamieson, Rostamizadeh and others (2020), "A system for massively parallel hyperparameter tuning".
+    """
+
+    def __init__(self, architecture: str, epochs: int, grace: int):
+        super().__init__(
+            time_attr="epoch",
+            metric="merit",
+            mode="max",
+            max_t=epochs,
+            grace_period=min(grace, epochs),
+            reduction_factor=REDUCTION,
+        )
+        self._architecture = architecture
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict) -> str:
+        decision = super().on_trial_result(tune_controller, trial, result)
+        return TrialScheduler.CONTINUE if is_baseline(self._architecture, trial.config) else decision
+
+
+class Pruning:
+    """A listener that leaves, of the trials that have ended, only the best one's checkpoint and the baseline's."""
+
+    def __init__(self, task: SweepTask):
+        self._task = task
+        self._best: tuple[tuple[float, float], str] | None = None
+
+    def __call__(self, trials: list[Trial], ended: Trial | None) -> None:
+        if ended is None or ended.status == Trial.ERROR or is_baseline(self._task.architecture, ended.config):
+            return
+        history = read_history(self._task.trial_folder(ended.trial_id))
+        if ended.last_result.get("failed") or not history:
+            self._drop(ended.trial_id)
+            return
+        record = best_epoch(history)
+        candidate = ((record["val_uar"], -record["val_loss"]), ended.trial_id)
+        if self._best is None or candidate[0] > self._best[0]:
+            candidate, self._best = self._best, candidate
+        if candidate is not None:
+            self._drop(candidate[1])
+
+    def _drop(self, trial_id: str) -> None:
+        Folder.at(self._task.trial_folder(trial_id)).remove(CHECKPOINT)
+
+
+def run_sweep(
+    settings: TuneSettings, task: SweepTask, trainable: Any, at_once: int, folder: str, *listeners: Listener
+) -> list[Row]:
+    """Runs the trials of a sweep, or what is left of them, and gives what came of each.
+
+    Args:
+        settings: of the sweep.
+        task: what its trials have in common.
+        trainable: see `trial.trainable`.
+        at_once: trials at a time.
+        folder: where Ray Tune keeps its state; one that holds the state of this sweep is gone on from.
+        listeners: hear of its events.
+
+    Raises:
+        EmotionRayError: Ray Tune gave up.
+    """
+    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", str(SAVE_EVERY_S))
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # so that Ctrl-C ends the command as any other
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints a heading that can't be turned off
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the histories and the leaderboard tell all
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    path = f"{folder}/{EXPERIMENT}"
+    try:
+        if tune.Tuner.can_restore(path):
+            tuner = tune.Tuner.restore(path, trainable, resume_errored=True)
+        else:
+            tuner = _new(settings, task, trainable, at_once, folder)
+        with listening(Pruning(task), *listeners):
+            results = tuner.fit()
+    except TuneError as error:
+        cause = (str(error).splitlines() or [type(error).__name__])[0]
+        raise EmotionRayError(f"the sweep can't go on ({cause:.300}): go on with --resume") from None
+    rows = []
+    for result in results:
+        trial_id = Path(result.path).name
+        reason = (result.metrics or {}).get("failed") or ""
+        if result.error is not None:
+            reason = f"its process died {settings.max_failures + 1} times: {_last_line(result.error)}"
+        history = read_history(task.trial_folder(trial_id))
+        is_first = is_baseline(task.architecture, result.config)
+        rows.append(Row.of(trial_id, result.config, is_first, history, task.epochs, reason))
+    return rows
+
+
+def _new(settings: TuneSettings, task: SweepTask, trainable: Any, at_once: int, folder: str) -> tune.Tuner:
+    deadline = Deadline(settings.time_budget)
+    sampler = TPESampler(seed=settings.seed) if settings.search == "optuna" else RandomSampler(seed=settings.seed)
+    grace = settings.grace or GRACE[task.architecture]
+    asha = SparingASHA(task.architecture, task.epochs, grace) if settings.scheduler == "asha" else None
+    return tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=Search(task.architecture, task.workers, sampler, deadline),
+            scheduler=asha,
+            num_samples=settings.trials,
+            max_concurrent_trials=at_once,
+            reuse_actors=task.workers == 1,
+            trial_dirname_creator=_by_id,
+        ),
+        run_config=tune.RunConfig(
+            name=EXPERIMENT,
+            storage_path=folder,
+            stop=Stopping(task.architecture, deadline),
+            failure_config=tune.FailureConfig(max_failures=settings.max_failures),
+            callbacks=[Events()],
+            verbose=0,
+        ),
+    )
+
+
+def _by_id(trial: Trial) -> str:
+    return trial.trial_id
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[-1][:300]

@@ -1,0 +1,75 @@
+"""A training that survives being killed: after each epoch it leaves all it needs to go on from there.
+
+Everything that trains does it by this one function: a plain run, each worker of a distributed one, each trial of
+a sweep. What they have in common is a folder, which every worker must be able to reach.
+"""
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+
+from emotion_ray.data.clips import Clips
+from emotion_ray.data.storage import Folder
+from emotion_ray.learning.history import (
+    open_tensorboard,
+    read_checkpoint,
+    write_checkpoint,
+    write_history,
+    write_tensorboard,
+)
+from emotion_ray.learning.loop import fit, new_model
+from emotion_ray.settings import TrainSettings
+
+History = list[dict[str, float]]
+"""The records of all epochs so far; see `epochs.Epoch`."""
+
+
+def train_resumably(
+    folder: str | Path,
+    architecture: str,
+    train: Clips,
+    validation: Clips,
+    settings: TrainSettings,
+    device: str | torch.device = "cpu",
+    rank: int = 0,
+    world_size: int = 1,
+    tensorboard: bool = False,
+) -> Iterator[History]:
+    """Trains a model, from the folder's checkpoint on where there is one.
+
+    A kill at any moment costs the epoch under way and no more.
+
+    Args:
+        folder: of this training alone; gets `checkpoint.pt` and `history.jsonl`, whole at any time.
+        architecture: "lstm" or "attention".
+        train, validation, settings, device, rank, world_size: as for `loop.fit`. The worker of rank 0 writes.
+        tensorboard: also write TensorBoard events into the folder, where it is on a disk.
+
+    Yields:
+        the history: of the epochs found there, if any, and then after each epoch.
+
+    Raises:
+        EmotionRayError: as `loop.fit`, or the folder can't be written.
+    """
+    model = new_model(architecture, settings, train)
+    found = read_checkpoint(folder)
+    if found is not None:
+        yield found.get("history", [])
+    events = nullcontext()
+    if tensorboard and rank == 0 and Folder.at(folder).is_local:
+        events = open_tensorboard(folder)
+    with events as writer:
+        for epoch in fit(model, train, validation, settings, device, rank, world_size, resume=found):
+            if rank == 0:
+                write_checkpoint(folder, epoch)
+                write_history(folder, epoch.history)
+                if writer is not None:
+                    write_tensorboard(writer, epoch)
+            yield epoch.history
+
+
+def best_epoch(history: History) -> dict[str, float]:
+    """The record of the epoch that validation chooses: the highest UAR, among equals the least loss."""
+    return max(history, key=lambda record: (record["val_uar"], -record["val_loss"]))

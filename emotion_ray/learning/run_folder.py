@@ -1,0 +1,120 @@
+"""The folder of a run under ROOT/runs, and the record in it: with which settings it was begun, whether it ended."""
+
+import json
+import re
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from emotion_ray.data.storage import Folder
+from emotion_ray.errors import EmotionRayError
+from emotion_ray.models.record import versions
+from emotion_ray.settings import AttentionSettings, AugmentSettings, LSTMSettings, RunSettings
+
+RECORD = "run.json"
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
+_NESTED = {"augment": AugmentSettings, "lstm": LSTMSettings, "attention": AttentionSettings}
+
+Settings = TypeVar("Settings", bound=RunSettings)
+
+
+@dataclass
+class RunFolder:
+    """A run's folder, made when something is first written to it.
+
+    Attributes:
+        name: of the run.
+        folder: a path or URI.
+        record: the contents of run.json: `command`, `settings`, `versions`, `began`, `complete`, and what the
+            command adds.
+    """
+
+    name: str
+    folder: Folder
+    record: dict[str, Any] = field(default_factory=dict)
+
+    def path(self, *parts: str) -> str:
+        """The path or URI of something in the folder; local paths are absolute."""
+        root = self.folder.path if self.folder.is_local else self.folder.uri.rstrip("/")
+        return "/".join([root, *parts])
+
+    def note(self, **facts: Any) -> None:
+        """Adds facts to the record and writes it.
+
+        Raises:
+            EmotionRayError: the folder can't be written.
+        """
+        self.record |= facts
+        self.folder.publish(RECORD, json.dumps(self.record, indent=2, default=str).encode() + b"\n")
+
+
+def open_run(command: str, settings: Settings) -> tuple[RunFolder, Settings]:
+    """The folder of a new run, or with `settings.resume` that of one that was cut off.
+
+    Args:
+        command: "train", "tune" or "evaluate".
+        settings: of the command.
+
+    Returns:
+        the folder, and the settings to work with: of a resumed run those that it was begun with, but for where to
+        find it.
+
+    Raises:
+        EmotionRayError: no name for a run, a new run by a name that is taken, or none to be resumed.
+    """
+    runs = Folder.at(f"{settings.root}/runs")
+    if settings.run is not None and not _NAME.fullmatch(settings.run):
+        raise EmotionRayError(
+            f"--run {settings.run!r:.120} is no name for a run: "
+            "use at most 100 letters, digits, . _ -, and no dot first"
+        )
+    if not settings.resume:
+        name = settings.run or f"{command}-{settings.model}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+        folder = Folder.at(f"{runs.uri}/{name}")
+        if folder.exists(RECORD):
+            raise EmotionRayError(f"there is a run {name} in {runs.uri}: go on with --resume, or give another --run")
+        run = RunFolder(name, folder)
+        kept = asdict(replace(settings, run=name))
+        run.record = {"command": command, "settings": kept, "versions": versions(), "began": _now(), "complete": False}
+        return run, settings
+    name = settings.run or _newest_unfinished(runs, command)
+    run = RunFolder(name, Folder.at(f"{runs.uri}/{name}"))
+    run.record = _read(run.folder)
+    if run.record.get("command") != command:
+        raise EmotionRayError(f"{name} in {runs.uri} is no run of {command} that can be resumed: give another --run")
+    begun = _rebuilt(type(settings), run.record.get("settings"), name)
+    return run, replace(begun, root=settings.root, run=name, resume=True)
+
+
+def _newest_unfinished(runs: Folder, command: str) -> str:
+    found = []
+    for path in runs.names(f"/{RECORD}"):
+        record = _read(Folder.at(f"{runs.uri}/{path.removesuffix('/' + RECORD)}"))
+        if record.get("command") == command and not record.get("complete"):
+            found.append((record.get("began", ""), path.removesuffix("/" + RECORD)))
+    if not found:
+        raise EmotionRayError(f"there is no unfinished run of {command} in {runs.uri}: leave out --resume")
+    return max(found)[1]
+
+
+def _read(folder: Folder) -> dict[str, Any]:
+    try:
+        record = json.loads(folder.read(RECORD))
+    except FileNotFoundError:
+        raise EmotionRayError(f"there is no run in {folder.uri}: leave out --resume, or give another --run") from None
+    except (ValueError, OSError):
+        record = None
+    return record if isinstance(record, dict) else {}
+
+
+def _rebuilt(kind: type[Settings], values: Any, name: str) -> Settings:
+    try:
+        made = {key: _NESTED[key](**value) if key in _NESTED else value for key, value in values.items()}
+        made = {key: tuple(value) if isinstance(value, list) else value for key, value in made.items()}
+        return kind(**made)
+    except (TypeError, AttributeError):
+        raise EmotionRayError(f"run {name} was begun by another release: begin a new one") from None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
