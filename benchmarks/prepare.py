@@ -126,11 +126,12 @@ def _ours(detector: str):
 
 
 def _decode():
-    from emotion_ray.vision.video import sample
+    from emotion_ray.vision.video import Video, sample_times
 
-    def run(video: bytes, count: int) -> None:
-        for _ in sample(video, "take.mp4", count):
-            pass
+    def run(content: bytes, count: int) -> None:
+        with Video(content, "take.mp4") as video:
+            for _ in video.nearest(sample_times(content, "take.mp4", count)):
+                pass
 
     return run
 

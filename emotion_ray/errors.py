@@ -1,4 +1,4 @@
-"""The two ways in which something that is not our bug goes wrong."""
+"""The ways in which something that is not our bug goes wrong."""
 
 
 class EmotionRayError(Exception):
@@ -27,3 +27,9 @@ class Reject(Exception):
 
     def __str__(self) -> str:
         return f"{self.stage}/{self.reason}: {self.message}"
+
+
+class Stopped(EmotionRayError):
+    """The person ended the command, by Ctrl-C; the message says how to go on."""
+
+    exit_code = 130  # what a shell expects after Ctrl-C

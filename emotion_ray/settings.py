@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from emotion_ray.errors import EmotionRayError
 
@@ -27,8 +27,8 @@ class CropSettings:
     """Height and width of a crop, in px."""
 
     def __post_init__(self):
-        _check_choices(self, detector=("track", "exact"), sampling=("first", "uniform"))
-        _check_numbers(self, frames=(1, 10_000), size=(8, 1024))
+        check_choices(self, detector=("track", "exact"), sampling=("first", "uniform"))
+        check_numbers(self, frames=(1, 10_000), size=(8, 1024))
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ class PrepareSettings(CropSettings):
 
     def __post_init__(self):
         super().__post_init__()
-        _check_choices(self, modality=("av", "video", "both"))
-        _check_numbers(self, downloads=(1, 64), take_timeout_s=(0.01, 86_400))
+        check_choices(self, modality=("av", "video", "both"))
+        check_numbers(self, downloads=(1, 64), take_timeout_s=(0.01, 86_400))
         if self.workers is not None:
-            _check_numbers(self, workers=(1, 4096))
+            check_numbers(self, workers=(1, 4096))
 
     @property
     def crop(self) -> CropSettings:
@@ -69,7 +69,7 @@ class PrepareSettings(CropSettings):
         return CropSettings(**{one.name: getattr(self, one.name) for one in fields(CropSettings)})
 
 
-def _check_numbers(settings: object, **limits: tuple[float, float]) -> None:
+def check_numbers(settings: object, **limits: tuple[float, float]) -> None:
     """Refuses fields that are no number of the kind of their default, or outside `(low, high)`."""
     for name, (low, high) in limits.items():
         value = getattr(settings, name)
@@ -80,7 +80,8 @@ def _check_numbers(settings: object, **limits: tuple[float, float]) -> None:
             raise EmotionRayError(f"{name} is {value!r:.80}: give {expected} from {low:g} to {high:g}")
 
 
-def _check_choices(settings: object, **choices: tuple[object, ...]) -> None:
+def check_choices(settings: object, **choices: tuple[object, ...]) -> None:
+    """Refuses fields that are none of the choices given for them."""
     for name, allowed in choices.items():
         value = getattr(settings, name)
         if not any(value is choice or (isinstance(value, str) and value == choice) for choice in allowed):
@@ -101,8 +102,8 @@ class LSTMSettings:
     """Share of hidden units left out in training, between layers and before the last linear layer."""
 
     def __post_init__(self):
-        _check_numbers(self, hidden_size=(1, 4096), layers=(1, 8), dropout=(0, 0.9))
-        _check_choices(self, bidirectional=(False, True))
+        check_numbers(self, hidden_size=(1, 4096), layers=(1, 8), dropout=(0, 0.9))
+        check_choices(self, bidirectional=(False, True))
 
 
 @dataclass(frozen=True)
@@ -123,9 +124,9 @@ class AttentionSettings:
     """Layer norm after each part of a layer, or before it (then once more after the last layer)."""
 
     def __post_init__(self):
-        _check_numbers(self, embedding=(1, 4096), heads=(1, 64), layers=(1, 16), dropout=(0, 0.9))
-        _check_numbers(self, feed_forward=(1, 16384))
-        _check_choices(self, norm=("post", "pre"))
+        check_numbers(self, embedding=(1, 4096), heads=(1, 64), layers=(1, 16), dropout=(0, 0.9))
+        check_numbers(self, feed_forward=(1, 16384))
+        check_choices(self, norm=("post", "pre"))
         if self.embedding % self.heads:
             raise EmotionRayError(f"embedding is {self.embedding}: give a multiple of heads ({self.heads})")
 
@@ -144,7 +145,7 @@ class AugmentSettings:
     """Largest shift in time, in frames, earlier or later; the first or last frame is repeated."""
 
     def __post_init__(self):
-        _check_numbers(self, mirror=(0, 1), shift=(0, 64), brightness=(0, 1), time_jitter=(0, 60))
+        check_numbers(self, mirror=(0, 1), shift=(0, 64), brightness=(0, 1), time_jitter=(0, 60))
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ class TrainSettings:
     """Sizes of the attention classifier."""
 
     def __post_init__(self):
-        _check_numbers(
+        check_numbers(
             self,
             epochs=(1, 100_000),
             batch=(1, 4096),
@@ -197,7 +198,7 @@ class TrainSettings:
             patience=(0, 100_000),
             seed=(0, 2**32 - 1),
         )
-        _check_choices(
+        check_choices(
             self,
             model=("lstm", "attention", "both"),
             class_weights=("none", "balanced"),
@@ -206,152 +207,21 @@ class TrainSettings:
         )
 
 
-@dataclass(frozen=True)
-class RunSettings:
-    """Where a run finds its clips, what it works on and where it puts what it makes."""
-
-    root: str = field(default_factory=default_root)
-    """Folder under which everything is made."""
-    clips: str | None = None
-    """Folder of the clips, a path or a URI. Default: ROOT/clips."""
-    run: str | None = None
-    """Name of the run; its folder is ROOT/runs/RUN. Default: made of the command, the model and the time."""
-    resume: bool = False
-    """Go on with RUN (default: the newest that was cut off), with the settings that it was begun with."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: GPUs where there are enough for all workers, else CPUs."""
-    cpus_per_worker: int | None = None
-    """CPUs, and threads, of a worker. Default: train shares out all there are; tune and evaluate give 1."""
-    gpus_per_worker: float = 1.0
-    """GPUs of a worker where it works on them; parts such as 0.5 let trials share one."""
-
-    def __post_init__(self):
-        _check_numbers(self, gpus_per_worker=(0.01, 64))
-        _check_choices(self, device=("auto", "cpu", "cuda"), resume=(False, True))
-        if self.cpus_per_worker is not None:
-            _check_numbers(self, cpus_per_worker=(1, 1024))
-
-    @property
-    def clips_folder(self) -> str:
-        return self.clips or f"{self.root}/clips"
+Settings = TypeVar("Settings")
 
 
-@dataclass(frozen=True)
-class SplitSettings:
-    """Which clips train, which choose the epoch, and which are tested on."""
+def rebuilt(kind: type[Settings], values: Any, what: str) -> Settings:
+    """Settings from their `asdict`, as it comes back from JSON.
 
-    protocol: Literal["random", "actor"] = "random"
-    """random: the baseline's stratified 80/20; actor: on actors that training has not seen."""
-    fold: int = 1
-    """Which of the actor folds is tested on, from 1."""
-
-    def __post_init__(self):
-        _check_choices(self, protocol=("random", "actor"))
-        _check_numbers(self, fold=(1, 1000))
-
-
-@dataclass(frozen=True)
-class TrainRunSettings(TrainSettings, SplitSettings, RunSettings):
-    """A training from clips to a stored model."""
-
-    workers: int = 1
-    """Processes that share each batch."""
-    max_failures: int = 3
-    """Times that lost workers are replaced before the run is given up."""
-
-    def __post_init__(self):
-        for kind in (TrainSettings, SplitSettings, RunSettings):
-            kind.__post_init__(self)
-        _check_numbers(self, workers=(1, 4096), max_failures=(0, 1000))
-
-    @property
-    def training(self) -> TrainSettings:
-        """The part that decides on the weights."""
-        return TrainSettings(**{one.name: getattr(self, one.name) for one in fields(TrainSettings)})
-
-
-@dataclass(frozen=True)
-class TuneSettings(RunSettings):
-    """A search for better settings than the baseline's, by validation clips alone."""
-
-    model: Literal["lstm", "attention", "both"] = "lstm"
-    """Which classifier; both: a sweep for each, one after the other."""
-    trials: int = 20
-    """Trainings, the baseline's among them."""
-    epochs: int = 30
-    """Epochs of a trial that is not stopped early."""
-    search: Literal["optuna", "random"] = "optuna"
-    """How settings are chosen: optuna learns from the trials before (TPE)."""
-    scheduler: Literal["asha", "none"] = "asha"
-    """asha: stops trials that lag behind the others after as many epochs; none: all run to their end."""
-    grace: int | None = None
-    """Epochs that every trial gets under asha. Default: 4 for lstm, 10 for attention (at chance for about 8)."""
-    time_budget: float | None = None
-    """Seconds after which no trial is begun and those under way stop at the next epoch, but for the baseline."""
-    workers_per_trial: int = 1
-    """Processes that share each batch of a trial."""
-    max_concurrent: int | None = None
-    """Trials at a time. Default: as many as there is room for."""
-    protocol: Literal["actor", "random"] = "actor"
-    """Whose test clips the sweep never sees: a fold of actors, or a stratified fifth of the clips."""
-    fold: int = 1
-    """Which of the actor folds that is, from 1."""
-    max_failures: int = 3
-    """Times that a trial whose process died goes on from its last epoch before it counts as failed."""
-    seed: int = 0
-    """Of the search, the split and every trial's training."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        _check_choices(
-            self,
-            model=("lstm", "attention", "both"),
-            search=("optuna", "random"),
-            scheduler=("asha", "none"),
-            protocol=("actor", "random"),
-        )
-        _check_numbers(
-            self,
-            trials=(1, 100_000),
-            epochs=(1, 100_000),
-            workers_per_trial=(1, 4096),
-            fold=(1, 1000),
-            max_failures=(0, 1000),
-            seed=(0, 2**32 - 1),
-        )
-        for name, high in (("grace", 100_000), ("max_concurrent", 4096), ("time_budget", 10_000_000)):
-            if getattr(self, name) is not None:
-                _check_numbers(self, **{name: (1, high)})
-
-
-@dataclass(frozen=True)
-class EvaluateSettings(RunSettings):
-    """Trains and tests models by a protocol, from several seeds, and writes the report."""
-
-    model: Literal["lstm", "attention", "both", "none"] = "both"
-    """Which classifiers with the baseline's settings; none: only those of `tuned`."""
-    tuned: tuple[str, ...] = ()
-    """Names of stored models whose settings are evaluated too, trained anew on every split."""
-    protocol: Literal["actor", "random", "both"] = "both"
-    """random: the baseline's 80/20; actor: every actor is tested by a model that has not seen them."""
-    seeds: int = 1
-    """How many seeds, 0, 1, 2 and so on, each with splits and trainings of its own."""
-    epochs: int | None = None
-    """Epochs of every training. Default: 30 for the baseline's settings, a tuned model's own."""
-    control: bool = True
-    """Train once per seed on permuted labels too, which must come out at chance."""
-    cost: bool = True
-    """Measure speed and memory of each model (about half a minute each)."""
-    at_once: int | None = None
-    """Trainings at a time. Default: as many as there is room for."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        _check_choices(
-            self, model=("lstm", "attention", "both", "none"), protocol=("actor", "random", "both"),
-            control=(False, True), cost=(False, True),
-        )
-        _check_numbers(self, seeds=(1, 100))
-        for name, high in (("epochs", 100_000), ("at_once", 4096)):
-            if getattr(self, name) is not None:
-                _check_numbers(self, **{name: (1, high)})
+    Raises:
+        EmotionRayError: they are not of this class; `what` says whose they are.
+    """
+    nested = {"augment": AugmentSettings, "lstm": LSTMSettings, "attention": AttentionSettings}
+    try:
+        made = {}
+        for name, value in values.items():
+            inner = nested.get(name) if isinstance(value, dict) else None
+            made[name] = inner(**value) if inner else tuple(value) if isinstance(value, list) else value
+        return kind(**made)
+    except (TypeError, AttributeError):
+        raise EmotionRayError(f"{what} has settings of another release: make a new one") from None

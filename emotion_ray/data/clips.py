@@ -155,7 +155,7 @@ def open_shard(folder: Folder, name: str) -> pq.ParquetFile:
     Raises:
         EmotionRayError: no readable Parquet file, or another schema version.
     """
-    with _naming(folder, name):
+    with shard_errors(folder, name):
         file = folder.filesystem.open_input_file(folder.file(name))
         shard = pq.ParquetFile(file, page_checksum_verification=True)
     version = (shard.schema_arrow.metadata or {}).get(b"emotion_ray.schema_version", b"none").decode()
@@ -168,7 +168,7 @@ def open_shard(folder: Folder, name: str) -> pq.ParquetFile:
 
 
 @contextmanager
-def _naming(folder: Folder, name: str) -> Iterator[None]:
+def shard_errors(folder: Folder, name: str) -> Iterator[None]:
     """Turns an error in reading a shard into one that names it."""
     try:
         yield
@@ -179,17 +179,24 @@ def _naming(folder: Folder, name: str) -> Iterator[None]:
         ) from None
 
 
+def read_shard(folder: Folder, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """The named columns of a shard; all of them by default.
+
+    Raises:
+        EmotionRayError: an unreadable shard, or another schema version.
+    """
+    shard = open_shard(folder, name)
+    with shard_errors(folder, name):
+        return shard.read(columns=None if columns is None else list(columns))
+
+
 def read_columns(folder: Folder, columns: Sequence[str]) -> pa.Table:
     """The named columns of all clips in a folder, in the order of the shards; cheap without `frames`.
 
     Raises:
         EmotionRayError: an unreadable shard, or another schema version.
     """
-    tables = []
-    for name in shard_names(folder):
-        shard = open_shard(folder, name)
-        with _naming(folder, name):
-            tables.append(shard.read(columns=list(columns)))
+    tables = [read_shard(folder, name, columns) for name in shard_names(folder)]
     return pa.concat_tables(tables) if tables else pa.table({column: [] for column in columns})
 
 
@@ -274,7 +281,7 @@ def _read_tensors(folder: Folder, names: list[str], rank: np.ndarray, count: int
     frames = found = None
     row = 0
     for name in names:
-        for batch in _batches(folder, name, ["frames", "found"]):
+        for batch in shard_batches(folder, name, ["frames", "found"]):
             part_frames = batch["frames"].to_numpy_ndarray()
             part_found = batch["found"].to_numpy_ndarray()
             if frames is None or found is None:
@@ -293,10 +300,15 @@ def _read_tensors(folder: Folder, names: list[str], rank: np.ndarray, count: int
     return frames, found
 
 
-def _batches(folder: Folder, name: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+def shard_batches(folder: Folder, name: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """A shard in batches of `ROWS_PER_GROUP` clips.
+
+    Raises:
+        EmotionRayError: an unreadable shard, or another schema version.
+    """
     batches = open_shard(folder, name).iter_batches(batch_size=ROWS_PER_GROUP, columns=columns)
     while True:
-        with _naming(folder, name):
+        with shard_errors(folder, name):
             batch = next(batches, None)
         if batch is None:
             return
@@ -313,9 +325,7 @@ def read_clip(folder: Folder, name: str, row: int) -> Clip:
     Raises:
         EmotionRayError: an unreadable shard, or another schema version.
     """
-    shard = open_shard(folder, name)
-    with _naming(folder, name):
-        table = shard.read()
+    table = read_shard(folder, name)
     values = {}
     for field in table.schema:
         chunk = table[field.name].combine_chunks()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import cv2
 
-from emotion_ray.data.clips import ROWS_PER_GROUP, open_shard, shard_names
+from emotion_ray.data.clips import shard_batches, shard_names
 from emotion_ray.data.storage import Folder
 from emotion_ray.errors import EmotionRayError
 
@@ -16,12 +16,12 @@ def export_png(folder: Folder, target: str | Path) -> int:
         the number of clips.
 
     Raises:
-        EmotionRayError: no clips, or the target can't be written.
+        EmotionRayError: no clips, an unreadable shard, or the target can't be written.
     """
     columns = ["clip_id", "actor", "num_frames", "frames"]
     count = 0
     for name in shard_names(folder):
-        for batch in open_shard(folder, name).iter_batches(ROWS_PER_GROUP, columns=columns):
+        for batch in shard_batches(folder, name, columns):
             frames = batch["frames"].to_numpy_ndarray()
             facts = batch.select(columns[:3]).to_pylist()
             for clip, clip_frames in zip(facts, frames, strict=True):

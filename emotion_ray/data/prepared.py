@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from emotion_ray.data.clips import open_shard, publish_shard, read_columns, shard_names
+from emotion_ray.data.clips import publish_shard, read_columns, read_shard, shard_names
 from emotion_ray.data.storage import Folder
 from emotion_ray.data.takes import RejectedTake
 from emotion_ray.errors import EmotionRayError
@@ -76,7 +76,7 @@ def remove_owned(folder: Folder) -> None:
     listed = [name for name in record.get("files", []) if ".." not in Path(name).parts and name != RECORD]
     unlisted = [name for name in shard_names(folder) if name not in listed]
     for name in unlisted:
-        marks = open_shard(folder, name).read(columns=["prepared_with"])["prepared_with"].unique().to_pylist()
+        marks = read_shard(folder, name, ["prepared_with"])["prepared_with"].unique().to_pylist()
         if marks != [record.get("prepared_with")]:
             raise EmotionRayError(f"{folder.uri}/{name} was not made by this command: move it, or give another --out")
     for name in listed + unlisted:
@@ -120,7 +120,7 @@ def read_held(folder: Folder) -> list[str]:
     """
     held: dict[str, None] = {}
     for name in shard_names(folder):
-        ids = open_shard(folder, name).read(columns=["clip_id"])["clip_id"].to_pylist()
+        ids = read_shard(folder, name, ["clip_id"])["clip_id"].to_pylist()
         doubles = [clip_id for clip_id in ids if clip_id in held]
         if doubles:
             _take_out(folder, name, doubles)
@@ -138,7 +138,7 @@ def count_clips(folder: Folder) -> dict[int, Counter]:
 
 
 def _take_out(folder: Folder, name: str, clip_ids: list[str]) -> None:
-    table = open_shard(folder, name).read()
+    table = read_shard(folder, name)
     rest = table.filter(pc.invert(pc.is_in(table["clip_id"], pa.array(clip_ids))))
     if not len(rest):
         folder.remove(name)

@@ -98,6 +98,7 @@ class Graph:
     def run(self, work: list[Work]) -> Iterator[Planned | RejectedTake | Written | Failed]:
         """What comes of the work, as it comes. Takes whose worker died are not among it."""
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # it shows a traceback for each dead worker
+        warnings.filterwarnings("ignore", "The maximum number of concurrent tasks", UserWarning)  # fewer will do
         with DataContext.current(self._context()), warnings.catch_warnings():
             # Ray 2.60 deprecates the only way to give a task's max_retries, and names no other
             warnings.simplefilter("ignore")
@@ -202,7 +203,8 @@ class Graph:
             try:
                 ray.get(self.tally.give_up.remote(take), timeout=LAST_WORD_S)
             finally:
-                os._exit(1)
+                if not timer.finished.is_set():  # else the take was done after all, and the next may be under way
+                    os._exit(1)
 
         timer = threading.Timer(self.take_timeout_s, give_up)
         timer.daemon = True

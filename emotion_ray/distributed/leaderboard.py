@@ -96,18 +96,37 @@ class Leaderboard:
         """The share, 0..1, of the epochs of all trials without early stopping that was not run."""
         return 1 - self.epochs_run / (self.epochs * len(self.rows))
 
-    def write(self, folder: Folder) -> None:
-        """Writes `leaderboard.json`."""
+    def as_dict(self) -> dict[str, Any]:
+        """All of it in plain values; what is not finite is None."""
         content: dict[str, Any] = {
-            "model": self.architecture,
+            "architecture": self.architecture,
             "epochs": self.epochs,
             "epochs_run": self.epochs_run,
             "epochs_saved": round(self.epochs_saved, 4),
             "test": {name: {key: asdict(one) for key, one in those.items()} for name, those in self.test.items()},
             "trials": [asdict(row) for row in self.rows],
         }
-        text = json.dumps(_finite(content), indent=2, allow_nan=False)
-        folder.publish(LEADERBOARD, text.encode() + b"\n")
+        return _finite(content)
+
+    def write(self, folder: Folder) -> None:
+        """Writes `leaderboard.json`."""
+        folder.publish(LEADERBOARD, json.dumps(self.as_dict(), indent=2, allow_nan=False).encode() + b"\n")
+
+    def in_words(self) -> str:
+        """What early stopping saved, and what the search was worth on clips that it never saw."""
+        stopped = sum(row.status == "stopped early" for row in self.rows)
+        text = (
+            f"{len(self.rows)} trials, {stopped} stopped early: {self.epochs_run} of "
+            f"{self.epochs * len(self.rows)} epochs were run, {self.epochs_saved:.0%} saved"
+        )
+        if "baseline" not in self.test:
+            return text
+        if self.best.baseline:
+            return f"{text}; no trial was better than the baseline: its model is kept"
+        best, plain = (self.test[name]["uar"].value for name in ("best", "baseline"))
+        gain = self.test["gain"]["uar"]
+        interval = f" (95% interval {gain.low:+.1%} to {gain.high:+.1%})" if gain.low == gain.low else ""
+        return f"{text}; on test clips UAR {best:.1%}, the baseline {plain:.1%}: {gain.value:+.1%}{interval}"
 
     def table(self, most: int = 15) -> Table:
         """The first rows, and the baseline's wherever it stands."""

@@ -25,7 +25,7 @@ from emotion_ray.data.prepared import (
     write_rejects,
 )
 from emotion_ray.data.storage import Folder
-from emotion_ray.data.takes import RejectedTake
+from emotion_ray.data.takes import RejectedTake, Take
 from emotion_ray.distributed.cluster import Place, connected
 from emotion_ray.distributed.crop_graph import Failed, Graph, Planned
 from emotion_ray.distributed.progress import Tally, shown
@@ -69,6 +69,7 @@ def prepare(settings: PrepareSettings, console: Console, start_anew: bool = Fals
         EmotionRayError: nothing can be done: a wrong setting, an unusable folder, a full disk.
     """
     folder = Folder.at(settings.out or f"{settings.root}/clips")
+    plan = make_plan(settings)
     record = {
         "schema_version": SCHEMA_VERSION,
         "prepared_with": fingerprint(settings.crop),
@@ -77,11 +78,10 @@ def prepare(settings: PrepareSettings, console: Console, start_anew: bool = Fals
         "began": _now(),
         "complete": False,
     }
-    if not start_anew:
-        check_folder(folder, record)
-    plan = make_plan(settings)
     if start_anew:
         remove_owned(folder)
+    else:
+        check_folder(folder, record)
     plan.take_stock(folder)
     record |= {"archives": plan.listings, "files": _files(folder)}
     write_record(folder, record)
@@ -151,8 +151,15 @@ def _run(settings: PrepareSettings, folder: Folder, plan: Plan, place: Place, co
                         plan.reject(item)
             # the shards tell what is done: a writer may have died after it published
             plan.held = set(read_held(folder))
-            plan.reject_the_slow(ray.get(tally.given_up.remote()), settings.take_timeout_s)
+            plan.reject_the_slow(_given_up(tally), settings.take_timeout_s)
     plan.reject_the_missing()
+
+
+def _given_up(tally) -> list[Take]:
+    try:
+        return ray.get(tally.given_up.remote())
+    except ray.exceptions.RayError:  # lost: its takes count as missing
+        return []
 
 
 def _now() -> str:

@@ -32,7 +32,7 @@ from emotion_ray.learning.summaries import difference, select, summarise
 from emotion_ray.learning.trained import Trained, store_model
 from emotion_ray.models.architectures import build
 from emotion_ray.models.store import model_names
-from emotion_ray.settings import TuneSettings
+from emotion_ray.run_settings import TuneSettings
 
 SPARE_BYTES = 2**28
 
@@ -144,7 +144,8 @@ def _check_space(folder: str, architecture: str, clips: Clips, at_once: int) -> 
     if wanted > free:
         raise EmotionRayError(
             f"a sweep needs up to {kept} checkpoints x {checkpoint / 1e6:,.0f} MB and some more = "
-            f"{wanted / 1e9:.1f} GB, and {folder} has {free / 1e9:.1f} GB free: free space, give another --root, or a smaller --max-concurrent"
+            f"{wanted / 1e9:.1f} GB, and {folder} has {free / 1e9:.1f} GB free: "
+            "free space, give another --root, or a smaller --max-concurrent"
         )
 
 

@@ -25,6 +25,7 @@ from emotion_ray.learning.calibration import fit_temperature
 from emotion_ray.learning.metrics import probabilities
 from emotion_ray.learning.predict import predict
 from emotion_ray.learning.predictions import PREDICTIONS, DataFacts, Evaluation
+from emotion_ray.models.architectures import Classifier
 from emotion_ray.settings import TrainSettings
 
 Choice = Literal["best", "last"]
@@ -43,11 +44,13 @@ class Fitted:
         best: the epoch that validation chose, from 1.
         logits: gives float32 [n, 8] for clips at int64 [n] positions, by the weights of the best or last
             epoch.
+        model: that gives them, with the weights of the choice last asked for; None where it is none of ours.
     """
 
     history: Sequence[Mapping[str, float]]
     best: int
     logits: Callable[[np.ndarray, Choice], np.ndarray]
+    model: Classifier | None = None
 
 
 class Fit(Protocol):
@@ -89,7 +92,7 @@ class LoopFit:
             model.load_state_dict(weights[choice])
             return predict(model, clips.take(positions), self.device, settings.mixed_precision)
 
-        return Fitted(history, best.epoch, logits)
+        return Fitted(history, best.epoch, logits, model)
 
 
 @dataclass(frozen=True, eq=False)

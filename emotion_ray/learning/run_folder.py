@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 from emotion_ray.data.storage import Folder
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.models.record import versions
-from emotion_ray.settings import AttentionSettings, AugmentSettings, LSTMSettings, RunSettings
+from emotion_ray.run_settings import RunSettings
+from emotion_ray.settings import rebuilt
 
 RECORD = "run.json"
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
-_NESTED = {"augment": AugmentSettings, "lstm": LSTMSettings, "attention": AttentionSettings}
 
 Settings = TypeVar("Settings", bound=RunSettings)
 
@@ -82,7 +82,7 @@ def open_run(command: str, settings: Settings) -> tuple[RunFolder, Settings]:
     run.record = _read(run.folder)
     if run.record.get("command") != command:
         raise EmotionRayError(f"{name} in {runs.uri} is no run of {command} that can be resumed: give another --run")
-    begun = _rebuilt(type(settings), run.record.get("settings"), name)
+    begun = rebuilt(type(settings), run.record.get("settings"), f"run {name}")
     return run, replace(begun, root=settings.root, run=name, resume=True)
 
 
@@ -105,15 +105,6 @@ def _read(folder: Folder) -> dict[str, Any]:
     except (ValueError, OSError):
         record = None
     return record if isinstance(record, dict) else {}
-
-
-def _rebuilt(kind: type[Settings], values: Any, name: str) -> Settings:
-    try:
-        made = {key: _NESTED[key](**value) if key in _NESTED else value for key, value in values.items()}
-        made = {key: tuple(value) if isinstance(value, list) else value for key, value in made.items()}
-        return kind(**made)
-    except (TypeError, AttributeError):
-        raise EmotionRayError(f"run {name} was begun by another release: begin a new one") from None
 
 
 def _now() -> str:

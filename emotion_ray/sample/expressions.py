@@ -14,10 +14,10 @@ import numpy as np
 from emotion_ray.data.ravdess import EMOTIONS, Code
 
 PERIOD = 60  # frames in which the movements swing once to and fro: what a clip holds
-STRONG = 1.25  # how much larger movements are at strong intensity
+STRONG = 1.15  # how much larger movements are at strong intensity
 _TIMING = 2.5  # frames: standard deviation of when a movement is shown
-_EXTENT = (0.6, 1.1)  # least and most that a movement is shown at normal intensity
-_REST = 0.45  # how far the face at rest is off the actor's own, either way
+_EXTENT = (0.75, 1.1)  # least and most that a movement is shown at normal intensity
+_REST = 0.25  # how far the face at rest is off the actor's own, either way
 _ONSET = 6  # frames until the first picture's face has begun to move in full
 
 
@@ -38,28 +38,28 @@ class Pull:
 
 MOVEMENTS = {
     "mouth corners": (
-        Pull(204, 141, 10, 10, -2, -4.5),
-        Pull(244, 142, 10, 10, 2, -4.5),
+        Pull(204, 141, 11, 10, -3, -6),
+        Pull(244, 142, 11, 10, 3, -6),
         Pull(224, 152, 12, 8, 0, 2),
     ),
     "brows and jaw": (
-        Pull(202, 88, 16, 9, 0, -3.5),
-        Pull(250, 91, 16, 9, 0, -3.5),
-        Pull(223, 166, 26, 17, 0, 5.5),
+        Pull(202, 88, 16, 9, 0, -4),
+        Pull(250, 91, 16, 9, 0, -4),
+        Pull(223, 166, 26, 17, 0, 7),
     ),
     "lids and lips": (
-        Pull(203, 95, 13, 5, 0, -2),
-        Pull(248, 97, 13, 5, 0, -2),
-        Pull(203, 107, 13, 6, 0, 2),
-        Pull(248, 109, 13, 6, 0, 2),
-        Pull(202, 142, 12, 9, -4, 0),
-        Pull(246, 143, 12, 9, 4, 0),
+        Pull(203, 95, 13, 6, 0, -2.5),
+        Pull(248, 97, 13, 6, 0, -2.5),
+        Pull(203, 107, 13, 6, 0, 2.5),
+        Pull(248, 109, 13, 6, 0, 2.5),
+        Pull(202, 142, 14, 10, -6, 0),
+        Pull(246, 143, 14, 10, 6, 0),
     ),
     "nose and upper lip": (
-        Pull(224, 126, 14, 11, 0, -4.5),
-        Pull(224, 140, 16, 7, 0, -3),
-        Pull(214, 91, 9, 7, 2, 2),
-        Pull(237, 93, 9, 7, -2, 2),
+        Pull(224, 126, 15, 12, 0, -6),
+        Pull(224, 140, 16, 8, 0, -4),
+        Pull(214, 91, 10, 8, 3, 3),
+        Pull(237, 93, 10, 8, -3, 3),
     ),
 }
 SPEECH = (Pull(224, 154, 13, 7, 0, 2), Pull(223, 168, 24, 12, 0, 2))
@@ -99,7 +99,7 @@ def movements_in_time(code: Code, frames: int, random: np.random.Generator) -> n
 
 def _around_apex(turn: np.ndarray) -> np.ndarray:
     """One way in the first quarter of each turn, the other way in the last, at rest between."""
-    return np.where(np.cos(turn) > 0, 1.3 * np.sin(2 * turn) * np.abs(np.sin(2 * turn)), 0)
+    return np.where(np.cos(turn) > 0, np.sin(2 * turn) * np.abs(np.sin(2 * turn)), 0)
 
 
 def _from_rest(swing: np.ndarray) -> np.ndarray:

@@ -36,7 +36,7 @@ def look_of(actor: int, seed: int) -> Look:
     """The look of an actor, the same at every call."""
     random = np.random.default_rng([seed, actor])
     stretch = random.uniform(0.93, 1.07, 2)
-    features = [Pull(x, y, *random.uniform(14, 26, 2), *random.normal(0, 3.0, 2)) for x, y in _LANDMARKS]
+    features = [Pull(x, y, *random.uniform(14, 26, 2), *random.uniform(-3.5, 3.5, 2)) for x, y in _LANDMARKS]
 
     y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
     points = np.stack([x / SCALE + LEFT, y / SCALE + TOP], axis=-1)
@@ -60,9 +60,9 @@ def _displacement(points: np.ndarray, pulls: list[Pull] | tuple[Pull, ...]) -> n
 
 def _coloured(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """The picture with an actor's complexion, contrast and side light."""
-    tone = random.uniform(0.82, 1.1, 3)
-    gamma = random.uniform(0.8, 1.3)
+    tone = random.uniform(0.88, 1.1, 3)
+    gamma = random.uniform(0.85, 1.2)
     angle = random.uniform(0, 2 * np.pi)
     down, right = np.mgrid[-0.5 : 0.5 : HEIGHT * 1j, -0.5 : 0.5 : WIDTH * 1j]
-    light = 1 + random.uniform(0.1, 0.5) * (right * np.cos(angle) + down * np.sin(angle))
+    light = 1 + random.uniform(0.1, 0.4) * (right * np.cos(angle) + down * np.sin(angle))
     return np.clip(255 * (picture / 255) ** gamma * tone * light[..., None], 0, 255).astype(np.uint8)

@@ -72,7 +72,7 @@ def _origins(look: Look, weights: np.ndarray) -> np.ndarray:
 
 def _head_in_time(frames: int, random: np.random.Generator) -> np.ndarray:
     """float64 [frames, 2, 3]: how the head is placed in each frame, about its place at rest."""
-    angle = random.normal(0, 2) + 1.5 * _drift(frames, random)  # degrees
+    angle = random.uniform(-2, 2) + _drift(frames, random)  # degrees
     size = random.uniform(0.95, 1.08) + 0.015 * _drift(frames, random)
     right = random.normal(0, 8) + 4 * _drift(frames, random)
     down = random.normal(0, 5) + 3 * _drift(frames, random)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 
 import av
@@ -14,7 +15,7 @@ from emotion_ray.errors import Reject
 from emotion_ray.settings import CropSettings
 from emotion_ray.vision.faces import FaceFollower
 from emotion_ray.vision.mtcnn import MTCNN
-from emotion_ray.vision.video import Video, sample
+from emotion_ray.vision.video import Video, sample_times
 
 PIPELINE_VERSION = 1  # raise it with any change of the code that changes a box or a pixel
 
@@ -41,16 +42,16 @@ def make_clip(take: Take, content: bytes, crc32: int, settings: CropSettings, mt
         Reject: stage "decode" as `Video`; stage "detect", reason "no_face", where more than half of the frames
             show no face.
     """
-    with Video(content, take.name) as video:
-        fps = video.fps
+    wanted = sample_times(content, take.name, settings.frames, settings.sampling)
     times: list[float] = []
+    with Video(content, take.name) as video:
 
-    def pictures():
-        for frame in sample(content, take.name, settings.frames, settings.sampling):
-            times.append(frame.time)
-            yield frame.rgb
+        def pictures() -> Iterator[np.ndarray]:
+            for frame in video.nearest(wanted):
+                times.append(frame.time)
+                yield frame.rgb
 
-    crops = list(FaceFollower(mtcnn, settings.detector, settings.size).crops(pictures()))
+        crops = list(FaceFollower(mtcnn, settings.detector, settings.size).crops(pictures()))
     seen = sum(crop.found for crop in crops)
     if seen * 2 < len(times):
         message = f"{take.name}: a face in {seen} of {len(times)} frames, fewer than half"
@@ -75,7 +76,7 @@ def make_clip(take: Take, content: bytes, crc32: int, settings: CropSettings, mt
         boxes=padded([crop.box for crop in crops], (4,), np.float32),
         probs=padded([crop.prob for crop in crops], (), np.float32),
         times=padded(times, (), np.float32),
-        fps=fps,
+        fps=video.fps,
         source=take.source,
         source_crc32=crc32,
         prepared_with=fingerprint(settings),

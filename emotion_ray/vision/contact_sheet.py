@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from emotion_ray.data.clips import ROWS_PER_GROUP, open_shard, shard_names
+from emotion_ray.data.clips import ROWS_PER_GROUP, open_shard, read_shard, shard_errors, shard_names
 from emotion_ray.data.ravdess import EMOTIONS
 from emotion_ray.data.storage import Folder
 
@@ -17,7 +17,7 @@ def write_contact_sheet(folder: Folder) -> None:
     """Publishes `contact_sheet.png`: actors down (100 at most), emotions across, the first clip's middle frame in each.
 
     Raises:
-        EmotionRayError: no clips, or the folder can't be written.
+        EmotionRayError: an unreadable shard, or the folder can't be written.
     """
     faces = _first_faces(folder)
     actors = sorted({actor for actor, _ in faces})[:MOST_ACTORS]
@@ -42,12 +42,13 @@ def _first_faces(folder: Folder) -> dict[tuple[int, int], np.ndarray]:
     faces: dict[tuple[int, int], np.ndarray] = {}
     for name in shard_names(folder):
         shard = open_shard(folder, name)
-        facts = shard.read(columns=["actor", "emotion", "num_frames"]).to_pylist()
+        facts = read_shard(folder, name, ["actor", "emotion", "num_frames"]).to_pylist()
         for row, clip in enumerate(facts):
             key = (clip["actor"], clip["emotion"])
             if key not in faces:
                 group, within = divmod(row, ROWS_PER_GROUP)
-                frames = shard.read_row_group(group, columns=["frames"])["frames"].chunk(0).to_numpy_ndarray()
+                with shard_errors(folder, name):
+                    frames = shard.read_row_group(group, columns=["frames"])["frames"].chunk(0).to_numpy_ndarray()
                 faces[key] = frames[within, clip["num_frames"] // 2]
     return faces
 

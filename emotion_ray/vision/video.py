@@ -21,6 +21,7 @@ from emotion_ray.errors import Reject
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv"
 SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".flv")
 MAX_PIXELS = 4096 * 2304
+SAME_TIME_S = 1e-3  # FLV and Matroska round a frame's time to a millisecond
 RATE = Fraction(30000, 1001)  # frames a second that a clip is made of: RAVDESS's own
 
 
@@ -116,8 +117,9 @@ class Video:
         time = next(wanted, None)
         before = None
         for frame in self.frames():
-            while before is not None and time is not None and time - before.time < frame.time - time:
-                yield Frame(time, before.rgb)
+            while time is not None and frame.time > time - SAME_TIME_S:
+                earlier = before is not None and time - before.time < frame.time - time
+                yield Frame(time, before.rgb if earlier else frame.rgb)
                 time = next(wanted, None)
             if time is None:
                 return
@@ -153,18 +155,15 @@ class Video:
             self.cut_short = _cause(error)
 
 
-def sample(content: bytes, name: str, count: int, sampling: Literal["first", "uniform"] = "first") -> Iterator[Frame]:
-    """At most `count` frames of a video, taken at 29.97 a second by timestamp.
-
-    A source of that very rate gives each of its frames; of a slower one frames repeat, of a faster one some are
-    left out.
+def sample_times(content: bytes, name: str, count: int, sampling: Literal["first", "uniform"] = "first") -> list[float]:
+    """The times in seconds at which a clip of `count` frames is taken from a video, for `Video.nearest`.
 
     Args:
-        sampling: "first" takes the first ones; "uniform" spreads them over the whole take, first and last frame
-            included; one shorter than `count` frames gives all it has.
+        sampling: "first" takes the first ones at 29.97 a second, which is each frame of a source of that very rate;
+            "uniform" spreads them over the whole take, first and last frame included, unless it is shorter.
 
     Raises:
-        Reject: stage "decode", as `Video` and `Video.frames`.
+        Reject: stage "decode", as `Video.times`.
     """
     times = [k / float(RATE) for k in range(count)]
     if sampling == "uniform":
@@ -172,8 +171,7 @@ def sample(content: bytes, name: str, count: int, sampling: Literal["first", "un
             length = video.times()[-1]
         if length > times[-1]:
             times = [k * length / max(count - 1, 1) for k in range(count)]
-    with Video(content, name) as video:
-        yield from video.nearest(times)
+    return times
 
 
 def _check_pixels(name: str, width: int, height: int) -> None:

@@ -163,8 +163,8 @@ def test_real_clips_from_the_record(ray_here, tmp_path, real_clips):
         done = prepare(tmp_path, actors="1", base_url=zenodo.url, frames=60)
     assert (done.made, done.rejects) == (10, [])
     for clip in clips_by_id(done.folder).values():
-        assert clip["num_frames"] == 60
-        assert sum(clip["found"]) >= 58
+        assert 56 <= clip["num_frames"] <= 60  # one take is as short as that
+        assert sum(clip["found"]) >= clip["num_frames"] - 2
 
 
 def test_a_bad_video_is_a_reject_and_costs_no_neighbour(ray_here, tmp_path, capfd):
@@ -174,7 +174,7 @@ def test_a_bad_video_is_a_reject_and_costs_no_neighbour(ray_here, tmp_path, capf
     videos = {
         "good": whole,
         "cut-late": whole[: len(whole) // 2],
-        "cut-early": whole[:500],
+        "cut-early": whole[: whole.index(b"mdat")],
         "empty": b"",
         "text": b"Dear diary, this is no video.\n" * 50,
         "ffconcat": f"ffconcat version 1.0\nfile {secret}\n".encode(),
@@ -193,7 +193,7 @@ def test_a_bad_video_is_a_reject_and_costs_no_neighbour(ray_here, tmp_path, capf
     source.mkdir()
     rows = ["path,label,actor,clip_id"]
     for index, (name, content) in enumerate(videos.items()):
-        rows.append(f"{name}.mp4,happy,{index % 2 + 1},{name.replace('[/red]', '')}")
+        rows.append(f"{name}.mp4,happy,{index % 2 + 1},{name.removeprefix('[red]')}")
         if content is not None:
             (source / f"{name}.mp4").write_bytes(content)
     (source / "takes.csv").write_text("\n".join(rows) + "\n")
@@ -309,14 +309,16 @@ def test_a_take_that_hangs_is_given_up_and_costs_no_neighbour(ray_here, tmp_path
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_all_takes_too_slow_is_the_end_of_them_and_not_of_the_job(ray_here, tmp_path):
+def test_all_takes_too_slow_is_the_end_of_them_and_not_of_the_job(ray_here, tmp_path, capfd):
     for code in codes(1, 3):
-        (tmp_path / f"{code.clip_id}.mp4").write_bytes(portrait_video())
-    at = {"source": str(tmp_path), "out": str(tmp_path / "clips"), "detector": "exact"}
-    done = prepare(tmp_path, take_timeout_s=0.01, **at)
+        (tmp_path / f"{code.clip_id}.mp4").write_bytes(portrait_video(30, scale=3))
+    at = {"source": str(tmp_path), "out": str(tmp_path / "clips"), "detector": "exact", "frames": 30}
+    done = prepare(tmp_path, take_timeout_s=0.1, **at)
     assert (done.made, set(reasons(done).values()), len(done.rejects)) == (0, {"timeout"}, 3)
     again = prepare(tmp_path, **at)
     assert (again.made, again.rejects) == (3, [])
+    output, errors = capfd.readouterr()
+    assert output == errors == ""
 
 
 def test_a_worker_that_dies_costs_no_clip(ray_here, tmp_path):
@@ -332,22 +334,22 @@ def test_a_worker_that_dies_costs_no_clip(ray_here, tmp_path):
                     killed.append(pid)
                     break
 
-    with FakeZenodo({archive_name(1): actor_archive(1, 12)}) as zenodo:
+    with FakeZenodo({archive_name(1): actor_archive(1, 8)}) as zenodo:
         killer = threading.Thread(target=kill_one)
         killer.start()
         try:
-            done = prepare(tmp_path, actors="1", base_url=zenodo.url, detector="exact")
+            done = prepare(tmp_path, actors="1", base_url=zenodo.url)
         finally:
             over.set()
             killer.join()
     assert killed
-    assert (done.made, done.rejects) == (12, [])
-    assert len(clips_by_id(done.folder)) == 12
+    assert (done.made, done.rejects) == (8, [])
+    assert len(clips_by_id(done.folder)) == 8
 
 
 def test_stopped_and_killed_it_goes_on_to_the_very_same_clips(ray_here, tmp_path):
     """Ctrl-C, then SIGKILL after the first shard, each to a process with a Ray of its own; then undisturbed."""
-    count = 24
+    count = 20
     with FakeZenodo({archive_name(actor): actor_archive(actor, count) for actor in (1, 2)}) as zenodo:
         at = {"actors": "1-2", "base_url": zenodo.url, "cache": str(tmp_path / "cache")}
         flags = [part for name, value in at.items() for part in (f"--{name.replace('_', '-')}", value)]

@@ -1,47 +1,22 @@
-"""The command line: `emotion-ray COMMAND …`, each command made from a settings dataclass; jobs/ are doors to it."""
+"""The commands that get clips: prepare, export, demo."""
 
-import json
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import tyro
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from emotion_ray.cli.output import Flat, console_for, print_json, without_talk
 from emotion_ray.data.ravdess import EMOTIONS
-from emotion_ray.errors import EmotionRayError
 from emotion_ray.settings import PrepareSettings, default_root
 
 if TYPE_CHECKING:
     from emotion_ray.data.takes import RejectedTake
     from emotion_ray.distributed.prepare import Preparation
 
-STOPPED = 130  # what a shell expects after Ctrl-C
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and gives its exit code: 0 done, 1 can't be done, 2 wrong flags, 130 stopped by Ctrl-C."""
-    try:
-        tyro.extras.subcommand_cli_from_dict(
-            {"prepare": prepare, "export": export, "demo": demo},
-            prog="emotion-ray",
-            description="Facial emotion recognition from video on Ray.",
-            args=sys.argv[1:] if arguments is None else arguments,
-            config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
-        )
-    except EmotionRayError as error:
-        print(f"emotion-ray: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("emotion-ray: stopped; the same command goes on from here", file=sys.stderr)
-        return STOPPED
-    return 0
-
-
-def prepare(settings: PrepareSettings, start_anew: bool = False, json: bool = False) -> None:
+def prepare(settings: Flat[PrepareSettings], start_anew: bool = False, json: bool = False) -> None:
     """From archives, folders or manifests of videos to face clips.
 
     Examples: `emotion-ray prepare --actors 1-10`, `emotion-ray prepare --source videos/ --detector exact`,
@@ -54,10 +29,11 @@ def prepare(settings: PrepareSettings, start_anew: bool = False, json: bool = Fa
     """
     from emotion_ray.distributed.prepare import prepare as run
 
-    console = _console(json)
-    done = run(settings, console, start_anew)
+    console = console_for(json)
+    with without_talk(json):
+        done = run(settings, console, start_anew)
     if json:
-        _print_json(
+        print_json(
             clips=sum(row.total() for row in done.counts.values()),
             made=done.made,
             seconds=round(done.seconds, 1),
@@ -77,22 +53,9 @@ def demo(root: str | None = None) -> None:
     from emotion_ray.demo import demo as run
 
     folder = Path(root or f"{default_root()}/demo")
-    console = _console(json=False)
+    console = console_for(json=False)
     _show(run(folder, console), console)
     console.print("the same with the real data: emotion-ray prepare --actors 1-10")
-
-
-def _show(done: "Preparation", console: Console) -> None:
-    """Prints what preparing came to."""
-    held = sum(row.total() for row in done.counts.values())
-    if held:
-        console.print(_clips_table(done.counts))
-    if done.rejects:
-        console.print(_rejects_table(done.rejects))
-    speed = f" in {done.seconds:.0f} s, {done.made / done.seconds:.1f} a second" if done.made else ""
-    console.print(f"{done.made} clips made{speed}; {held} clips in {done.folder.uri}", soft_wrap=True)
-    if held:
-        console.print(f"look at {done.folder.uri}/contact_sheet.png", soft_wrap=True)
 
 
 def export(png: str, clips: str | None = None) -> None:
@@ -109,13 +72,17 @@ def export(png: str, clips: str | None = None) -> None:
     print(f"{count} clips written as PNG to {png}")
 
 
-def _console(json: bool) -> Console:
-    """Where progress and tables go: aside where the output is JSON."""
-    return Console(stderr=json, markup=False, emoji=False, highlight=False)  # names of files may look like markup
-
-
-def _print_json(**result: object) -> None:
-    print(json.dumps(result))
+def _show(done: "Preparation", console: Console) -> None:
+    """Prints what preparing came to."""
+    held = sum(row.total() for row in done.counts.values())
+    if held:
+        console.print(_clips_table(done.counts))
+    if done.rejects:
+        console.print(_rejects_table(done.rejects))
+    speed = f" in {done.seconds:.0f} s, {done.made / done.seconds:.1f} a second" if done.made else ""
+    console.print(f"{done.made} clips made{speed}; {held} clips in {done.folder.uri}", soft_wrap=True)
+    if held:
+        console.print(f"look at {done.folder.uri}/contact_sheet.png", soft_wrap=True)
 
 
 def _clips_table(counts: dict) -> Table:

@@ -1,0 +1,101 @@
+"""The commands that make models of clips: train, tune, evaluate."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from emotion_ray.cli.output import Flat, console_for, print_json, without_talk
+from emotion_ray.errors import Stopped
+from emotion_ray.run_settings import EvaluateSettings, TrainRunSettings, TuneSettings
+
+
+def train(settings: Flat[TrainRunSettings], json: bool = False) -> None:
+    """From clips to a model in the store.
+
+    Examples: `emotion-ray train --model attention`, `emotion-ray train --model both --workers 2 --protocol actor`.
+
+    Args:
+        settings: what to train and how.
+        json: print the result as JSON.
+    """
+    from emotion_ray.distributed.train import train as run
+
+    console = console_for(json)
+    with _resumable("train"), without_talk(json):
+        models = run(settings, console)
+    if json:
+        print_json(
+            models=[
+                {
+                    "name": one.name,
+                    "folder": one.folder,
+                    "uar": one.summary.uar.value,
+                    "war": one.summary.war.value,
+                    "best_epoch": one.trained.best,
+                    "epochs": len(one.trained.history),
+                }
+                for one in models
+            ]
+        )
+    for one in models:
+        console.print(
+            f"model {one.name}: UAR {one.summary.uar.value:.1%}, WAR {one.summary.war.value:.1%} on its test clips, "
+            f"epoch {one.trained.best}, {one.summary.selection}; in {one.folder}",
+            soft_wrap=True,
+        )
+
+
+def tune(settings: Flat[TuneSettings], json: bool = False) -> None:
+    """Searches for better settings than the baseline's.
+
+    Examples: `emotion-ray tune --model attention --trials 40`, `emotion-ray tune --resume`.
+
+    Args:
+        settings: what to search, and for how long.
+        json: print the result as JSON.
+    """
+    from emotion_ray.distributed.tune import tune as run
+
+    console = console_for(json)
+    with _resumable("tune"), without_talk(json):
+        sweeps = run(settings, console)
+    if json:
+        print_json(sweeps=[{"model": one.model, "folder": one.folder, **one.board.as_dict()} for one in sweeps])
+    for one in sweeps:
+        console.print(one.board.table())
+        console.print(one.board.in_words(), soft_wrap=True)
+        console.print(f"model {one.model} is in the store; leaderboard and pictures: {one.folder}", soft_wrap=True)
+
+
+def evaluate(settings: Flat[EvaluateSettings], json: bool = False) -> None:
+    """Trains and tests models by a protocol, and writes a report.
+
+    Examples: `emotion-ray evaluate --seeds 3`, `emotion-ray evaluate --model none --tuned my-sweep --protocol actor`.
+
+    Args:
+        settings: what to evaluate and how.
+        json: print the result as JSON.
+    """
+    from emotion_ray.distributed.evaluate import evaluate as run
+
+    console = console_for(json)
+    with _resumable("evaluate"), without_talk(json):
+        report, summaries = run(settings, console)
+    if json:
+        figures = ("model", "protocol", "choice", "labels")
+        print_json(
+            report=str(report),
+            results=[
+                {name: getattr(one, name) for name in figures} | {"uar": one.uar.value, "war": one.war.value}
+                for one in summaries
+            ],
+        )
+    console.print(f"the report is {report}", soft_wrap=True)
+
+
+@contextmanager
+def _resumable(command: str) -> Iterator[None]:
+    """Tells who stops a command with Ctrl-C how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Stopped(f"stopped; go on with emotion-ray {command} --resume") from None

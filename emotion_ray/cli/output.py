@@ -1,0 +1,28 @@
+"""What the commands have in common: how settings become flags, and where output goes."""
+
+import json
+import sys
+from contextlib import AbstractContextManager, redirect_stdout
+from typing import Annotated, TypeVar
+
+import tyro
+from rich.console import Console
+
+Settings = TypeVar("Settings")
+
+Flat = Annotated[Settings, tyro.conf.arg(name="")]
+"""The fields of a settings class as flags of the command itself; those of a class within it keep its name in front."""
+
+
+def console_for(json: bool) -> Console:
+    """Where progress and tables go: aside where the output is JSON."""
+    return Console(stderr=json, markup=False, emoji=False, highlight=False)  # names of files may look like markup
+
+
+def without_talk(json: bool) -> AbstractContextManager:
+    """Has what others print while the block runs, such as Ray, go aside where the output is JSON."""
+    return redirect_stdout(sys.stderr if json else sys.stdout)
+
+
+def print_json(**result: object) -> None:
+    print(json.dumps(result))

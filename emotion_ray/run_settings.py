@@ -1,0 +1,160 @@
+"""What a person can set of the runs that make models: train, tune and evaluate."""
+
+from dataclasses import dataclass, field, fields
+from typing import Literal
+
+from emotion_ray.settings import TrainSettings, check_choices, check_numbers, default_root
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Where a run finds its clips, what it works on and where it puts what it makes."""
+
+    root: str = field(default_factory=default_root)
+    """Folder under which everything is made."""
+    clips: str | None = None
+    """Folder of the clips, a path or a URI. Default: ROOT/clips."""
+    run: str | None = None
+    """Name of the run; its folder is ROOT/runs/RUN. Default: made of the command, the model and the time."""
+    resume: bool = False
+    """Go on with RUN (default: the newest that was cut off), with the settings that it was begun with."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: GPUs where there are enough for all workers, else CPUs."""
+    cpus_per_worker: int | None = None
+    """CPUs, and threads, of a worker. Default: train shares out all there are; tune and evaluate give 1."""
+    gpus_per_worker: float = 1.0
+    """GPUs of a worker where it works on them; parts such as 0.5 let trials share one."""
+
+    def __post_init__(self):
+        check_numbers(self, gpus_per_worker=(0.01, 64))
+        check_choices(self, device=("auto", "cpu", "cuda"), resume=(False, True))
+        if self.cpus_per_worker is not None:
+            check_numbers(self, cpus_per_worker=(1, 1024))
+
+    @property
+    def clips_folder(self) -> str:
+        return self.clips or f"{self.root}/clips"
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """Which clips train, which choose the epoch, and which are tested on."""
+
+    protocol: Literal["random", "actor"] = "random"
+    """random: the baseline's stratified 80/20; actor: on actors that training has not seen."""
+    fold: int = 1
+    """Which of the actor folds is tested on, from 1."""
+
+    def __post_init__(self):
+        check_choices(self, protocol=("random", "actor"))
+        check_numbers(self, fold=(1, 1000))
+
+
+@dataclass(frozen=True)
+class TrainRunSettings(TrainSettings, SplitSettings, RunSettings):
+    """A training from clips to a stored model."""
+
+    workers: int = 1
+    """Processes that share each batch."""
+    max_failures: int = 3
+    """Times that lost workers are replaced before the run is given up."""
+
+    def __post_init__(self):
+        for kind in (TrainSettings, SplitSettings, RunSettings):
+            kind.__post_init__(self)
+        check_numbers(self, workers=(1, 4096), max_failures=(0, 1000))
+
+    @property
+    def training(self) -> TrainSettings:
+        """The part that decides on the weights."""
+        return TrainSettings(**{one.name: getattr(self, one.name) for one in fields(TrainSettings)})
+
+
+@dataclass(frozen=True)
+class TuneSettings(RunSettings):
+    """A search for better settings than the baseline's, by validation clips alone."""
+
+    model: Literal["lstm", "attention", "both"] = "lstm"
+    """Which classifier; both: a sweep for each, one after the other."""
+    trials: int = 20
+    """Trainings, the baseline's among them."""
+    epochs: int = 30
+    """Epochs of a trial that is not stopped early."""
+    search: Literal["optuna", "random"] = "optuna"
+    """How settings are chosen: optuna learns from the trials before (TPE)."""
+    scheduler: Literal["asha", "none"] = "asha"
+    """asha: stops trials that lag behind the others after as many epochs; none: all run to their end."""
+    grace: int | None = None
+    """Epochs that every trial gets under asha. Default: 4 for lstm, 10 for attention (at chance for about 8)."""
+    time_budget: float | None = None
+    """Seconds after which no trial is begun and those under way stop at the next epoch, but for the baseline."""
+    workers_per_trial: int = 1
+    """Processes that share each batch of a trial."""
+    max_concurrent: int | None = None
+    """Trials at a time. Default: as many as there is room for."""
+    protocol: Literal["actor", "random"] = "actor"
+    """Whose test clips the sweep never sees: a fold of actors, or a stratified fifth of the clips."""
+    fold: int = 1
+    """Which of the actor folds that is, from 1."""
+    max_failures: int = 3
+    """Times that a trial whose process died goes on from its last epoch before it counts as failed."""
+    seed: int = 0
+    """Of the search, the split and every trial's training."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_choices(
+            self,
+            model=("lstm", "attention", "both"),
+            search=("optuna", "random"),
+            scheduler=("asha", "none"),
+            protocol=("actor", "random"),
+        )
+        check_numbers(
+            self,
+            trials=(1, 100_000),
+            epochs=(1, 100_000),
+            workers_per_trial=(1, 4096),
+            fold=(1, 1000),
+            max_failures=(0, 1000),
+            seed=(0, 2**32 - 1),
+        )
+        for name, high in (("grace", 100_000), ("max_concurrent", 4096), ("time_budget", 10_000_000)):
+            if getattr(self, name) is not None:
+                check_numbers(self, **{name: (1, high)})
+
+
+@dataclass(frozen=True)
+class EvaluateSettings(RunSettings):
+    """Trains and tests models by a protocol, from several seeds, and writes the report."""
+
+    model: Literal["lstm", "attention", "both", "none"] = "both"
+    """Which classifiers with the baseline's settings; none: only those of `tuned`."""
+    tuned: tuple[str, ...] = ()
+    """Names of stored models whose settings are evaluated too, trained anew on every split."""
+    protocol: Literal["actor", "random", "both"] = "both"
+    """random: the baseline's 80/20; actor: every actor is tested by a model that has not seen them."""
+    seeds: int = 1
+    """How many seeds, 0, 1, 2 and so on, each with splits and trainings of its own."""
+    epochs: int | None = None
+    """Epochs of every training. Default: 30 for the baseline's settings, a tuned model's own."""
+    control: bool = True
+    """Train once per seed on permuted labels too, which must come out at chance."""
+    cost: bool = True
+    """Measure speed and memory of each model (about half a minute each)."""
+    at_once: int | None = None
+    """Trainings at a time. Default: as many as there is room for."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_choices(
+            self,
+            model=("lstm", "attention", "both", "none"),
+            protocol=("actor", "random", "both"),
+            control=(False, True),
+            cost=(False, True),
+        )
+        check_numbers(self, seeds=(1, 100))
+        for name, high in (("epochs", 100_000), ("at_once", 4096)):
+            if getattr(self, name) is not None:
+                check_numbers(self, **{name: (1, high)})
