@@ -164,7 +164,7 @@ def floor(model: str) -> dict[str, float]:
     """Seconds that a step's multiplications and additions take at the rate of a large matrix product."""
     network = PLAIN[model]()
     # Without oneDNN the LSTM is made of single products, which the counter knows.
-    with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
+    with torch.backends.mkldnn.flags(enabled=False, allow_tf32=None), FlopCounterMode(display=False) as counter:
         network(torch.zeros(BATCH, FRAMES, 3, SIZE, SIZE)).sum().backward()
     left, right = torch.randn(2, PRODUCT, PRODUCT)
     times = []

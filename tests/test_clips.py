@@ -58,7 +58,13 @@ def test_shards_stand_by_actor_and_a_write_done_twice_leaves_one(folder):
     assert [name.rsplit("/", 1)[0] for name in names] == ["shards/Actor_01", "shards/Actor_02"]
     assert write_shards(folder, clips[::-1]) == names
     assert shard_names(folder) == names
-    assert read_columns(folder, ["clip_id"])["clip_id"].to_pylist() == ["clip-0", "clip-2", "clip-4", "clip-1", "clip-3"]
+    assert read_columns(folder, ["clip_id"])["clip_id"].to_pylist() == [
+        "clip-0",
+        "clip-2",
+        "clip-4",
+        "clip-1",
+        "clip-3",
+    ]
 
 
 def test_clips_are_read_sorted_whatever_the_order_of_writing(folder):
@@ -99,7 +105,7 @@ def test_one_modality_is_read_alone(folder):
 
 
 def test_a_folder_without_clips_says_what_to_do(folder):
-    with pytest.raises(EmotionRayError, match="no clips in .*emotion-ray prepare"):
+    with pytest.raises(EmotionRayError, match=r"no clips in .*emotion-ray prepare"):
         read_clips(folder)
 
 

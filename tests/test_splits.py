@@ -11,7 +11,9 @@ from emotion_ray.data.splits import (
     check_split,
     count_twins,
     make_splits,
+    one_split,
     random_split,
+    search_split,
 )
 from emotion_ray.errors import EmotionRayError
 
@@ -149,3 +151,28 @@ def test_twins_are_counted():
     assert count_twins(names[:60] + names[60:70]) == 20
     assert count_twins(speech_takes([1, 2])[2]) == 0
     assert count_twins(["x-1", "y-1"]) == 0
+
+
+def test_one_fold_is_chosen_by_its_number():
+    labels, actors = np.tile(np.arange(8), 12), np.repeat(np.arange(1, 7), 16)
+    names = [str(number) for number in range(96)]
+    folds = actor_splits(labels, actors, names, seed=1)
+    assert np.array_equal(one_split("actor", labels, actors, names, seed=1, fold=3).test, folds[2].test)
+    assert one_split("random", labels, actors, names, seed=1, fold=3).protocol == "random"
+    for fold in (0, 6):
+        with pytest.raises(EmotionRayError, match=f"there is no actor fold {fold}: these clips have 1 to 5"):
+            one_split("actor", labels, actors, names, seed=1, fold=fold)
+
+
+@pytest.mark.parametrize("protocol", ["random", "actor"])
+def test_a_search_never_chooses_by_its_test_clips(protocol):
+    labels, actors = np.tile(np.arange(8), 12), np.repeat(np.arange(1, 7), 16)
+    names = [str(number) for number in range(96)]
+    split = search_split(protocol, labels, actors, names, seed=2, fold=1)
+    parts = [set(part.tolist()) for part in (split.train, split.validation, split.test)]
+    assert set.union(*parts) == set(range(96))
+    assert sum(map(len, parts)) == 96
+    assert not split.selected_on_test
+    assert set(labels[split.train]) == set(labels[split.validation]) == set(labels[split.test]) == set(range(8))
+    outer = one_split(protocol, labels, actors, names, seed=2, fold=1)
+    assert np.array_equal(split.test, outer.test)

@@ -119,7 +119,7 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing(tmpfs):
 
 
 def test_a_read_only_folder_is_a_clear_error(tmpfs):
-    with pytest.raises(EmotionRayError, match="Read-only file system; .*give another folder"):
+    with pytest.raises(EmotionRayError, match=r"Read-only file system; .*give another folder"):
         Folder.at(tmpfs("ro")).publish("x", b"1")
 
 

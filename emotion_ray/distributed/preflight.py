@@ -91,18 +91,18 @@ def worker_need(
         if device == "cuda" and enough < workers:
             fewer = f"{flag} {enough} or less, a smaller --gpus-per-worker, or " if enough else ""
             raise EmotionRayError(
-                f"{workers} workers x {gpus_per_worker:g} GPU = {workers * gpus_per_worker:g} GPU, and "
+                f"{_count(workers, 'worker')} x {gpus_per_worker:g} GPU = {workers * gpus_per_worker:g} GPU, and "
                 f"{_has(machines)}, room for {enough}: give {fewer}--device cpu"
             )
         gpus = gpus_per_worker if enough >= workers else 0.0
-    need = Need(cpus_per_worker or _largest_share(workers, machines), gpus)
+    need = Need(cpus_per_worker or _largest_share(workers, gpus, machines), gpus)
     fits = room(machines, need)
     if fits < workers:
-        fewer = f"give {flag} {fits} or less" if fits else "give less CPUs"
-        least = ", a smaller --cpus-per-worker" if need.cpus > 1 else ""
+        fixes = [f"give {flag} {fits} or less"] if fits else []
+        fixes += ["give a smaller --cpus-per-worker"] if need.cpus > 1 else []
         raise EmotionRayError(
-            f"{workers} workers x {need.cpus:g} CPU = {workers * need.cpus:g} CPU, and {_has(machines)}, "
-            f"room for {fits}: {fewer}{least}, or add machines"
+            f"{_count(workers, 'worker')} x {need.cpus:g} CPU = {workers * need.cpus:g} CPU, and {_has(machines)}, "
+            f"room for {fits}: {', '.join([*fixes, 'or add machines'])}"
         )
     return need
 
@@ -141,9 +141,9 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'s' if number > 1 else ''}"
 
 
-def _largest_share(workers: int, machines: Sequence[Machine]) -> int:
+def _largest_share(workers: int, gpus: float, machines: Sequence[Machine]) -> int:
     share = max((int(machine.cpus) for machine in machines), default=1)
-    while share > 1 and room(machines, Need(share)) < workers:
+    while share > 1 and room(machines, Need(share, gpus)) < workers:
         share -= 1
     return max(share, 1)
 

@@ -103,7 +103,7 @@ class Display:
         waiting = sum(trial.status == Trial.PENDING for trial in trials)
         merits = [trial.last_result["val_uar"] for trial in trials if trial.last_result.get("val_uar") is not None]
         best = f", highest UAR now {max(merits):.1%}" if merits else ""
-        wait = f", {waiting} waiting for free CPUs or GPUs" if waiting else ""
+        wait = f", {waiting} starting or waiting for free CPUs or GPUs" if waiting else ""
         spent = time.monotonic() - self._began
         return f"{len(self._ended)}/{self._trials} trials, {len(running)} running{wait}{best}, {spent:.0f} s"
 

@@ -2,9 +2,9 @@
 
 The face has four movements, each a smooth displacement field that may be shown forwards (+1) or backwards
 (-1). In every take all four are shown, each as far and as long one way as the other, so that neither the mean
-picture of a take nor its first one tells the emotion. What tells it is time: in the middle of the take the
-emotion's own movement is at its apex and the others rest; before and after it is shown the opposite way, and
-the others move too, this way or that. Neutral has no movement of its own.
+picture of a take nor its first one tells the emotion. What tells it is time: a take begins with all movements,
+this way and that, the emotion's own one being shown the opposite way; then it is held the right way while the
+others rest. Neutral has no movement of its own.
 """
 
 from dataclasses import dataclass
@@ -13,9 +13,10 @@ import numpy as np
 
 from emotion_ray.data.ravdess import EMOTIONS, Code
 
-PERIOD = 60  # frames in which the movements swing once to and fro: what a clip holds
+PERIOD = 60  # frames over which a movement is shown as much one way as the other: what a clip holds
+TURN = 26  # frame at which the emotion's own movement turns to the right way
 STRONG = 1.15  # how much larger movements are at strong intensity
-_TIMING = 2.5  # frames: standard deviation of when a movement is shown
+_TIMING = 2  # frames: standard deviation of when a movement is shown
 _EXTENT = (0.75, 1.1)  # least and most that a movement is shown at normal intensity
 _REST = 0.25  # how far the face at rest is off the actor's own, either way
 _ONSET = 6  # frames until the first picture's face has begun to move in full
@@ -89,17 +90,17 @@ def movements_in_time(code: Code, frames: int, random: np.random.Generator) -> n
     own, direction = _OWN.get(EMOTIONS[code.emotion], (None, 0))
     weights = np.empty((frames, len(MOVEMENTS)), np.float32)
     for column, movement in enumerate(MOVEMENTS):
-        turn = (np.arange(frames) - random.normal(0, _TIMING)) / PERIOD * 2 * np.pi
-        at_apex, around_it = -np.cos(turn) * direction, _around_apex(turn) * random.choice((-1, 1))
-        swing = at_apex if movement == own else around_it
+        after_turn = np.arange(frames) - TURN - random.normal(0, _TIMING)
+        sign = random.choice((-1, 1))
+        swing = direction * np.tanh(after_turn / 3) if movement == own else sign * _to_and_fro(after_turn)
         extent = random.uniform(*_EXTENT) * (STRONG if code.intensity == 2 else 1)
         weights[:, column] = random.uniform(-_REST, _REST) + extent * _from_rest(swing)
     return weights
 
 
-def _around_apex(turn: np.ndarray) -> np.ndarray:
-    """One way in the first quarter of each turn, the other way in the last, at rest between."""
-    return np.where(np.cos(turn) > 0, np.sin(2 * turn) * np.abs(np.sin(2 * turn)), 0)
+def _to_and_fro(after_turn: np.ndarray) -> np.ndarray:
+    """One way and the other way before the turn, at rest after it."""
+    return np.where(after_turn < 0, np.tanh(2.5 * np.sin(2 * np.pi * after_turn / TURN)), 0)
 
 
 def _from_rest(swing: np.ndarray) -> np.ndarray:

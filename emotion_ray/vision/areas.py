@@ -5,6 +5,7 @@ floor(i * H / n) up to, not including, ceil((i + 1) * H / n). In a summed-area t
 average is four look-ups, whatever the size of the bin.
 """
 
+import math
 from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
@@ -33,13 +34,16 @@ class SummedAreas:
     Args:
         frames: B arrays, uint8 [H, W, 3].
         window: the part of each that is looked at; what lies outside can't be asked for.
+        memory: int32 [n] to build the tables in if n is enough; they are spoilt when it is used again.
     """
 
-    def __init__(self, frames: list[np.ndarray], window: Window):
+    def __init__(self, frames: list[np.ndarray], window: Window, memory: np.ndarray | None = None):
         self.window = window
         self.height, self.width = frames[0].shape[:2]
         rows, columns = window.y1 - window.y0, window.x1 - window.x0
-        self._tables = np.empty((len(frames), rows + 1, columns + 1, 3), np.int32)
+        shape = (len(frames), rows + 1, columns + 1, 3)
+        fits = memory is not None and memory.size >= math.prod(shape)
+        self._tables = memory[: math.prod(shape)].reshape(shape) if fits else np.empty(shape, np.int32)
         for frame, table in zip(frames, self._tables, strict=True):
             # int32 holds the sum of up to 8.4 million px of 255
             cv2.integral(frame[window.y0 : window.y1, window.x0 : window.x1], table, cv2.CV_32S)

@@ -13,6 +13,9 @@ from emotion_ray.vision.mtcnn import CELL, MIN_FACE, MTCNN, PYRAMID_FACTOR, Face
 # A face whose longer side is this many times the smallest one looked for comes out the same from all finer
 # pyramids: what their further levels propose is too small to stand in its way.
 CLEAR_OF_PYRAMID = 2.0
+# A smaller face within it that scores higher does: of two such the original keeps the one that scores higher. So a
+# face that scores less than this (one frame in 300 of RAVDESS and CREMA-D) is looked at again with all levels.
+CLEAR_PROB = 0.999
 FIRST_SKIP = 5  # the finest pyramid levels that a first look does without: it sees faces from 111 px
 
 WINDOW_SIDES = 3.0  # a tracked face is looked for in a window of this many of its sides,
@@ -45,20 +48,39 @@ def find_faces(
     return [faces for _, faces in _search(mtcnn, frames, 0 if faces == "all" else _skip_for(side))]
 
 
-def _search(mtcnn: MTCNN, frames: list[np.ndarray], skip: int) -> list[tuple[SummedAreas, Faces]]:
+def _search(
+    mtcnn: MTCNN, frames: list[np.ndarray], skip: int, memory: np.ndarray | None = None
+) -> list[tuple[SummedAreas, Faces]]:
     """Whole frames, from a pyramid without its `skip` finest levels to ever finer ones until the face is clear."""
     height, width = frames[0].shape[:2]
-    areas = SummedAreas(frames, Window.whole(height, width))
+    areas = SummedAreas(frames, Window.whole(height, width), memory)
     found = mtcnn.detect(areas, pyramid(height, width, skip))
     results = []
     for index, faces in enumerate(found):
         one = areas.only(index)
         finer = skip
-        while finer > 0 and (not len(faces) or _side(faces.boxes[faces.largest]) < CLEAR_OF_PYRAMID * _min_face(finer)):
-            finer = min(finer - 1, _skip_for(_side(faces.boxes[faces.largest]))) if len(faces) else finer // 2
+        while finer > 0 and not _is_clear(faces, finer):
+            finer = _finer(faces, finer)
             faces = mtcnn.detect(one, pyramid(height, width, finer))[0]
         results.append((one, faces))
     return results
+
+
+def _is_clear(faces: Faces, skip: int) -> bool:
+    """Whether the `skip` finest levels would not change which face is the largest, nor its box."""
+    if not len(faces):
+        return False
+    large = _side(faces.boxes[faces.largest]) >= CLEAR_OF_PYRAMID * _min_face(skip)
+    return large and faces.probs[faces.largest] >= CLEAR_PROB
+
+
+def _finer(faces: Faces, skip: int) -> int:
+    """How many of the finest levels to leave out at the next look."""
+    if not len(faces):
+        return skip // 2
+    if faces.probs[faces.largest] < CLEAR_PROB:
+        return 0
+    return min(skip - 1, _skip_for(_side(faces.boxes[faces.largest])))
 
 
 def _min_face(skip: int) -> float:
@@ -131,6 +153,8 @@ class FaceFollower:
         self._size = size
         self._last: np.ndarray | None = None  # box of the last face seen
         self._missed = 0  # frames since
+        # One block for the tables of chunk after chunk: new ones would cost more in page faults than in sums.
+        self._tables_memory = np.empty(TABLE_BYTES // 4, np.int32)
 
     def crops(self, frames: Iterable[np.ndarray]) -> Iterator[FaceCrop]:
         """A crop for each frame (uint8 [H, W, 3] RGB, all of one size), as soon as a face has been seen.
@@ -160,7 +184,7 @@ class FaceFollower:
         """Looks at one or more of the next frames."""
         if not self._tracking:
             side = 0.0 if self._last is None else _side(self._last)
-            looked = _search(self._mtcnn, frames, _skip_for(side))
+            looked = _search(self._mtcnn, frames, _skip_for(side), self._tables_memory)
             return [_Sighting.of(areas, faces, faces.largest if len(faces) else None) for areas, faces in looked]
         if self._last is None:
             return [self._look_everywhere(frames[0], None, 0)]
@@ -171,7 +195,7 @@ class FaceFollower:
         height, width = frames[0].shape[:2]
         side = _side(start)
         window = _about(start, WINDOW_SIDES * side, height, width)
-        areas = SummedAreas(frames, window)
+        areas = SummedAreas(frames, window, self._tables_memory)
         scales = [scale for scale in pyramid(height, width) if CELL / scale >= TRACKED_SCALES * side]
         sightings: list[_Sighting] = []
         last, missed = start, self._missed

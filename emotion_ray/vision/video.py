@@ -77,7 +77,14 @@ class Video:
         if not self._container.streams.video:
             raise Reject("decode", "no_picture", f"{self.name} has no video stream: is it the audio-only modality?")
         stream = self._container.streams.video[0]
-        _check_pixels(self.name, stream.codec_context.width, stream.codec_context.height)
+        if stream.codec_context is None:
+            raise Reject("decode", "unknown_codec", f"{self.name} has pictures of a codec that is not known here")
+        width, height = stream.codec_context.width, stream.codec_context.height
+        if width * height > MAX_PIXELS:
+            message = f"{self.name} is {width}x{height}, the limit is {MAX_PIXELS:,} px a frame"
+            raise Reject("decode", "too_many_pixels", message)
+        # a later frame may be larger than the header says: the decoder refuses it before it takes the memory
+        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         stream.codec_context.thread_count = 1  # one take a process, one thread a take
         return stream
 
@@ -91,7 +98,7 @@ class Video:
         """All frames in the order shown. A file that ends early gives what it holds and sets `cut_short`.
 
         Raises:
-            Reject: a frame larger than the limit or of another size than the first, or not a single frame.
+            Reject: a frame of another size than the first, or not a single one that decodes within the limit.
         """
         reformatter = VideoReformatter()
         for time, picture in self._timed_pictures():
@@ -133,7 +140,6 @@ class Video:
         first = size = None
         latest = 0.0
         for index, picture in enumerate(self._pictures()):
-            _check_pixels(self.name, picture.width, picture.height)
             size = size or (picture.width, picture.height)
             if (picture.width, picture.height) != size:
                 raise Reject("decode", "size_changes", f"{self.name} changes its size after {index} frames")
@@ -172,11 +178,6 @@ def sample_times(content: bytes, name: str, count: int, sampling: Literal["first
         if length > times[-1]:
             times = [k * length / max(count - 1, 1) for k in range(count)]
     return times
-
-
-def _check_pixels(name: str, width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise Reject("decode", "too_many_pixels", f"{name} is {width}x{height}, the limit is {MAX_PIXELS:,} px a frame")
 
 
 def _cause(error: Exception) -> str:

@@ -1,0 +1,103 @@
+import io
+import json
+
+import pytest
+from rich.console import Console
+from small_clips import write_small_clips
+
+from emotion_ray.distributed import evaluate as module
+from emotion_ray.distributed.evaluate import evaluate
+from emotion_ray.errors import EmotionRayError
+from emotion_ray.learning.predictions import load_evaluation
+from emotion_ray.run_settings import EvaluateSettings
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("root")
+    return folder, write_small_clips(folder / "clips", learnable=True)
+
+
+@pytest.fixture
+def console():
+    return Console(file=io.StringIO(), width=200)
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    monkeypatch.setattr(module, "starts_here", lambda: True)
+    monkeypatch.setattr(module, "connected", lambda *_: pytest.fail("Ray was started"))
+
+
+def settings_for(root, **more):
+    return EvaluateSettings(root=str(root), **{"model": "lstm", "epochs": 2, "cost": False, "at_once": 1, **more})
+
+
+@pytest.mark.timeout(90)
+def test_tasks_on_ray_and_one_process_come_to_the_same(ray_here, clips, console, monkeypatch):
+    root, all_clips = clips
+    report, summaries = evaluate(settings_for(root, run="tasks", at_once=2), console)
+    assert "2 trainings at a time, each 1 CPU" in console.file.getvalue()
+    monkeypatch.setattr(module, "starts_here", lambda: True)
+    evaluate(settings_for(root, run="plain"), console)
+    theirs, ours = load_evaluation(root / "runs" / "plain"), load_evaluation(root / "runs" / "tasks")
+    columns = ["clip_id", "protocol", "fold", "labels", "choice", "epoch", "emotion"]
+    assert ours.predictions.select(columns).equals(theirs.predictions.select(columns))
+    actor = [row for row in ours.predictions.to_pylist() if (row["protocol"], row["choice"]) == ("actor", "best")]
+    assert sorted(row["clip_id"] for row in actor) == all_clips.clip_id
+    assert {(one.protocol, one.choice, one.labels) for one in summaries} >= {
+        ("actor", "best", "true"), ("random", "last", "true"), ("random", "best", "permuted"),
+    }  # fmt: skip
+    page = report.read_text()
+    assert report == root / "runs" / "tasks" / "report.html"
+    assert "Which frames count" in page
+    assert not (report.parent / "parts").exists()
+    assert json.loads((report.parent / "run.json").read_text())["complete"]
+
+
+def test_what_is_done_is_not_done_again(alone, clips, console, monkeypatch):
+    root, _ = clips
+    work, asked = module._trained_and_tested, []
+
+    def breaking(clips, run, *more):
+        asked.append(str(run))
+        return "the machine is on fire" if len(asked) == 3 else work(clips, run, *more)
+
+    monkeypatch.setattr(module, "_trained_and_tested", breaking)
+    with pytest.raises(EmotionRayError, match=r"^lstm, actor fold 3, seed 0: the machine is on fire$"):
+        evaluate(settings_for(root, run="cut", protocol="actor", control=False), console)
+    report, _ = evaluate(EvaluateSettings(root=str(root), resume=True), console)
+    assert asked == [f"lstm, actor fold {fold}, seed 0" for fold in (1, 2, 3, 3, 4)]
+    assert report.parent.name == "cut"
+
+
+def test_a_stored_model_is_evaluated_by_its_settings(alone, clips, console):
+    from emotion_ray.distributed.train import train
+    from emotion_ray.run_settings import TrainRunSettings
+    from emotion_ray.settings import LSTMSettings
+
+    root, _ = clips
+    small = TrainRunSettings(root=str(root), run="mine", epochs=1, lr=0.002, device="cpu", lstm=LSTMSettings(8))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("emotion_ray.distributed.train.starts_here", lambda: True)
+        train(small, console)
+    chosen = settings_for(root, run="mine-tested", model="none", tuned=("mine",), protocol="random", epochs=None)
+    report, summaries = evaluate(chosen, console)
+    assert {one.model for one in summaries} == {"mine"}
+    assert "lr 0.002" in report.with_suffix(".md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"model": "none"}, "nothing to evaluate: give --model, or --tuned"),
+        ({"tuned": ("ghost",)}, "there is no model in .*ghost"),
+        ({"at_once": 64}, r"64 workers x 1 CPU = 64 CPU, and this machine has .*give --at-once"),
+        ({"clips": "/nowhere"}, "no clips in /nowhere"),
+    ],
+)
+def test_what_can_not_be_is_refused(alone, clips, console, more, says):
+    with pytest.raises(EmotionRayError, match=says):
+        evaluate(settings_for(**{"root": clips[0], "run": "refused", **more}), console)
