@@ -25,7 +25,7 @@ lint: setup  ## style
 	$(BIN)/ruff format --check .
 
 quick: setup  ## the tests without Ray, under a minute
-	$(BIN)/pytest -m 'not ray'
+	$(BIN)/pytest -m 'not ray and not slow'
 
 test: setup  ## all tests, under 15 minutes on 2 cores
 	$(BIN)/pytest

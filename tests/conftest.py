@@ -1,9 +1,12 @@
 """What several tests share."""
 
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models on two busy cores: threads would wait for each other
 
 import pytest
 import torch

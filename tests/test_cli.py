@@ -156,6 +156,7 @@ def test_the_root_is_where_the_environment_says(tmp_path, monkeypatch):
     assert (code, out.split(" ")[0]) == (0, "1")
 
 
+@pytest.mark.slow
 def test_the_job_is_a_door_to_the_command():
     job = Path(__file__).parents[1] / "jobs" / "prepare.py"
     done = subprocess.run([sys.executable, job, "--actors", "25"], capture_output=True, text=True, timeout=30)

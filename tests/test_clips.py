@@ -193,6 +193,7 @@ def test_plain_pyarrow_reads_a_shard_without_us_and_without_ray(folder):
     assert json.loads(printed) == [[1, 4, 16, 16, 3], int(made.frames.sum()), "uint8"]
 
 
+@pytest.mark.slow
 def test_many_clips_load_quickly_and_in_little_more_memory_than_they_take(folder):
     """600 are to load in 5 s with a peak of 1.5 times their 442 MB. What is beyond their size does not grow with
     their number, so that 200 show it."""

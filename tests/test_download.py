@@ -76,9 +76,7 @@ def child(archive: Archive, cache: Path, before: str = "") -> subprocess.Popen:
         f"{before}\n"
         f"print(download({archive!r}, Path({str(cache)!r}), settings={QUICK!r}), flush=True)\n"
     )
-    return subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def wait_until(condition, seconds: float = 10) -> None:
@@ -120,9 +118,7 @@ def test_a_file_put_there_by_hand(zenodo, archive, tmp_path, known):
     archive = replace(archive, **known)
     for _ in range(2):
         assert download(archive, tmp_path, settings=QUICK).read_bytes() == CONTENT
-    assert len(zenodo.requests) == (1 if archive.md5 is None else 0), (
-        "without an md5 it is not taken on trust"
-    )
+    assert len(zenodo.requests) == (1 if archive.md5 is None else 0), "without an md5 it is not taken on trust"
 
 
 @pytest.mark.parametrize("known", [{}, {"bytes": None}, {"bytes": None, "md5": None}])
@@ -211,9 +207,7 @@ def test_free_space_is_looked_at_first(zenodo, archive, tmp_path):
         lambda: download(replace(archive, bytes=None), tmp_path, settings=settings),
         lambda: download_all([archive], tmp_path, settings=settings),
     ):
-        with pytest.raises(
-            EmotionRayError, match=f"{tmp_path}: not enough space: 0.00 GB are to come, .* free"
-        ):
+        with pytest.raises(EmotionRayError, match=f"{tmp_path}: not enough space: 0.00 GB are to come, .* free"):
             attempt()
     assert len(zenodo.requests) == 1, "only where the size was not known was the server asked for it"
     assert [entry.name for entry in tmp_path.iterdir()] == [f"{NAME}.lock"]
@@ -240,9 +234,7 @@ def test_a_disk_that_fills_up_meanwhile(zenodo, archive, small_disk):
 
 
 def test_a_quota_on_file_sizes(zenodo, archive, tmp_path):
-    process = child(
-        archive, tmp_path, "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))"
-    )
+    process = child(archive, tmp_path, "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))")
     _, stderr = process.communicate(timeout=10)
     assert f"EmotionRayError: {tmp_path}: the disk is full; what has come is kept" in stderr
     assert (tmp_path / f"{NAME}.part").stat().st_size == 100_000
@@ -296,9 +288,7 @@ def test_an_error_of_one_ends_all(zenodo, archive, tmp_path):
     assert not (tmp_path / NAME).exists()
 
 
-@pytest.mark.parametrize(
-    "fault", [Fault(bytes_per_s=50_000), Fault(status=429, headers=(("Retry-After", "10"),))]
-)
+@pytest.mark.parametrize("fault", [Fault(bytes_per_s=50_000), Fault(status=429, headers=(("Retry-After", "10"),))])
 def test_stop(zenodo, archive, tmp_path, fault):
     zenodo.fail(NAME, fault)
     stop = threading.Event()

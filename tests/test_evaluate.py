@@ -158,6 +158,7 @@ def test_the_splits_are_checked_before_anything_is_trained():
     assert not fit.trained
 
 
+@pytest.mark.slow
 def test_the_loop_is_a_fit():
     clips = make_clips(actors=4, size=8)
     clips.frames[:] = (clips.emotion * 30).astype(np.uint8)[:, None, None, None, None]

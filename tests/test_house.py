@@ -82,6 +82,7 @@ def test_no_file_is_named_for_nothing(path):
     assert path.stem not in ("utils", "helpers", "common", "base", "misc")
 
 
+@pytest.mark.slow
 def test_nothing_happens_at_import_time(tmp_path):
     """Of all that needs no Ray, the command line among it: no Ray, no folders, no output, no threads."""
     names = [name_of(path) for path in MODULES if place(name_of(path)) < ORDER.index("distributed")]

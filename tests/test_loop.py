@@ -84,6 +84,7 @@ def test_losses_are_those_of_the_plain_loop(architecture, plain, dtype, steps, t
     np.testing.assert_allclose(ours[:steps], np.array(theirs)[:steps], rtol=0, atol=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", MODELS)
 def test_it_learns_what_can_be_learnt(architecture):
     train, validation = random_clips(64), random_clips(16, seed=1)
@@ -166,6 +167,7 @@ def _worker(rank, world_size, address, folder):
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_workers_train_as_one(tmp_path):
     # 17 clips in batches of 4: the last batch has one clip, so one worker has none of it
     torch.multiprocessing.spawn(_worker, (2, f"file://{tmp_path}/meet", str(tmp_path)), nprocs=2)

@@ -39,6 +39,7 @@ def test_baseline_weights_give_the_baseline_logits(plain):
         torch.testing.assert_close(model(frames), reference(frames), rtol=0, atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plain", [PlainLSTM, PlainAttention])
 def test_gradients_are_the_plain_models(plain):
     torch.manual_seed(0)

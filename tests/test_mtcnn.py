@@ -15,6 +15,8 @@ from emotion_ray.vision.areas import SummedAreas, Window
 from emotion_ray.vision.faces import find_faces, intersection_over_union
 from emotion_ray.vision.mtcnn import MTCNN, Faces, pyramid
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module")
 def original():
@@ -41,7 +43,7 @@ def assert_same_faces(ours: Faces, boxes: np.ndarray | None, probs: np.ndarray, 
         np.testing.assert_allclose(mine, theirs, rtol=0, atol=off)
 
 
-def test_all_faces_of_a_scene_are_the_original_s(mtcnn, original, one_thread):
+def test_all_faces_of_a_scene_are_the_original_s(mtcnn, original):
     pictures = [
         scene((1, 200, 150)),
         scene((1, 150, 150), (0.5, 450, 150), (0.25, 560, 300)),
@@ -63,7 +65,8 @@ COMPOSITES = [*range(11), 100]
 one: it takes the large one's place, which a pyramid without the finest levels does not see."""
 
 
-def test_composites_of_real_faces_give_the_original_s(mtcnn, original, real_clips, one_thread):
+@pytest.mark.slow
+def test_composites_of_real_faces_give_the_original_s(mtcnn, original, real_clips):
     paths = list(real_clips.values())
     pictures = [one for number, one in enumerate(composites(paths, 101)) if number in COMPOSITES]
     for number, picture in zip(COMPOSITES, pictures, strict=True):
@@ -75,7 +78,7 @@ def test_composites_of_real_faces_give_the_original_s(mtcnn, original, real_clip
         assert overlap >= 0.999, f"composite {number}"
 
 
-def test_the_frame_in_which_stored_boxes_differ_is_as_the_original_has_it_here(mtcnn, original, real_clips, one_thread):
+def test_the_frame_in_which_stored_boxes_differ_is_as_the_original_has_it_here(mtcnn, original, real_clips):
     """Two candidates nearly tie in frame 17 of this take: the original picks one or the other by the CPU it runs on.
 
     The stored boxes come from another machine, so this frame is compared with the original run live.

@@ -281,6 +281,7 @@ def test_occlusion_is_what_hiding_the_pixels_does(architecture):
         assert math.isnan(explained(found).attended)
 
 
+@pytest.mark.slow
 def test_costs_are_measured_in_a_process_of_their_own():
     settings = TrainSettings(batch=4, lstm=LSTMSettings(hidden_size=64))
     found = measure_cost("lstm", settings, frames=6, size=32, lengths=(10, 20), steps=2)

@@ -14,6 +14,8 @@ from emotion_ray.learning.trained import Trained, store_model
 from emotion_ray.models.store import load_stored
 from emotion_ray.settings import AttentionSettings, LSTMSettings, TrainSettings
 
+pytestmark = pytest.mark.slow
+
 SMALL = TrainSettings(
     epochs=4, lstm=LSTMSettings(hidden_size=8), attention=AttentionSettings(embedding=8, heads=2, feed_forward=16)
 )

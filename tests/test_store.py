@@ -126,6 +126,7 @@ def _save_at_once(root, barrier, number, wins):
         wins.put(None)
 
 
+@pytest.mark.slow
 def test_of_two_that_save_at_once_one_wins(tmp_path):
     spawn = multiprocessing.get_context("spawn")
     barrier, wins = spawn.Barrier(2), spawn.Queue()

@@ -239,7 +239,7 @@ def record_archives(actors: Iterable[int], base_url: str) -> list[Archive]:
     """
     if base_url.rstrip("/") == ravdess.BASE_URL:
         return [ravdess.archive(actor) for actor in actors]
-    files = _mirror_record(base_url)
+    files, _ = _mirror_record(base_url)
     archives = []
     for actor in actors:
         known = ravdess.archive(actor, base_url)
@@ -250,13 +250,26 @@ def record_archives(actors: Iterable[int], base_url: str) -> list[Archive]:
     return archives
 
 
-def _mirror_record(base_url: str) -> dict[str, tuple[int, str]]:
-    """Size in bytes and md5 of each file of a mirror's record."""
+def synthetic_sample(base_url: str) -> str | None:
+    """The size of the synthetic sample that a mirror says it holds; None where it holds something else.
+
+    Raises:
+        EmotionRayError: the mirror's record can't be read.
+    """
+    if base_url.rstrip("/") == ravdess.BASE_URL:
+        return None
+    _, sample = _mirror_record(base_url)
+    return str(sample["size"])[:40] if isinstance(sample, dict) and "size" in sample else None
+
+
+def _mirror_record(base_url: str) -> tuple[dict[str, tuple[int, str]], object]:
+    """Size in bytes and md5 of each file of a mirror's record, and what it says of the synthetic sample."""
     url = f"{base_url.rstrip('/')}/api/records/{ravdess.RECORD}"
     try:
         with closing(open_from(url, 0, None, RECORD_TIMEOUT_S).response) as response:
             record = json.loads(response.read(_LARGEST_RECORD))
-        return {file["key"]: (int(file["size"]), file["checksum"].removeprefix("md5:")) for file in record["files"]}
+        files = {file["key"]: (int(file["size"]), file["checksum"].removeprefix("md5:")) for file in record["files"]}
+        return files, record.get("synthetic_sample")
     except (TransferError, Reject) as error:
         cause = error.message
     except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, AttributeError):

@@ -25,7 +25,7 @@ from emotion_ray.data.prepared import (
     write_rejects,
 )
 from emotion_ray.data.storage import Folder
-from emotion_ray.data.takes import RejectedTake, Take
+from emotion_ray.data.takes import RejectedTake, Take, synthetic_sample
 from emotion_ray.distributed.cluster import Place, connected
 from emotion_ray.distributed.crop_graph import Failed, Graph, Planned
 from emotion_ray.distributed.progress import Tally, shown
@@ -84,6 +84,9 @@ def prepare(settings: PrepareSettings, console: Console, start_anew: bool = Fals
         check_folder(folder, record)
     plan.take_stock(folder)
     record |= {"archives": plan.listings, "files": _files(folder)}
+    sample = synthetic_sample(settings.base_url) if settings.source == "zenodo" else None
+    if sample:
+        record["data"] = {"name": sample, "synthetic": True, "licence": "public domain"}
     write_record(folder, record)
     before = len(plan.held)
     seconds = 0.0

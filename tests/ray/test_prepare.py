@@ -39,15 +39,22 @@ def prepare(root: Path, start_anew: bool = False, **settings: object):
     return prepare(PrepareSettings(**given), Console(quiet=True), start_anew)
 
 
-def command(*arguments: object) -> subprocess.Popen:
+@contextmanager
+def command(*arguments: object):
     """`emotion-ray prepare` in a process, with a Ray, of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-c", "import sys; from emotion_ray.cli import main; sys.exit(main())", "prepare"]
-        + [str(one) for one in arguments],
+    process = subprocess.Popen(
+        [sys.executable, "-m", "emotion_ray.cli", "prepare", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
 
 
 def clips_by_id(folder: Folder) -> dict[str, dict]:
@@ -355,24 +362,23 @@ def test_stopped_and_killed_it_goes_on_to_the_very_same_clips(ray_here, tmp_path
         flags = [part for name, value in at.items() for part in (f"--{name.replace('_', '-')}", value)]
         flags += ["--frames", FRAMES, "--out", tmp_path / "disturbed", "--workers", 2]
 
-        stopped = command(*flags)
-        assert "preparing on this machine" in stopped.stdout.readline()
-        processes = tree(stopped.pid)
-        stopped.send_signal(signal.SIGINT)
-        _, errors = stopped.communicate(timeout=30)
+        with command(*flags) as stopped:
+            assert "preparing on this machine" in stopped.stdout.readline()
+            processes = tree(stopped.pid)
+            stopped.send_signal(signal.SIGINT)
+            _, errors = stopped.communicate(timeout=60)
         assert stopped.returncode == 130
         assert errors == "emotion-ray: stopped; the same command goes on from here\n"
         assert not running(processes)
 
-        killed = command(*flags)
-        deadline = time.monotonic() + 90
-        while not shard_names(Folder.at(tmp_path / "disturbed")):
-            assert killed.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        processes = tree(killed.pid)
-        killed.kill()
-        killed.communicate()
+        with command(*flags) as killed:
+            deadline = time.monotonic() + 90
+            while not shard_names(Folder.at(tmp_path / "disturbed")):
+                assert killed.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            processes = tree(killed.pid)
+            killed.kill()
         held = set(clips_by_id(Folder.at(tmp_path / "disturbed")))
         assert 0 < len(held) < 2 * count
 
