@@ -70,12 +70,16 @@ def takes_720p() -> list[Path]:
 # --- one form, in a process of its own -----------------------------------------------------------------------
 
 
-def measure_form(form: str) -> list[float]:
-    """Seconds for each of the four takes, on this process's one core, after one that warms it up."""
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+def _take_one_core() -> None:
     import torch
 
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     torch.set_num_threads(1)
+
+
+def measure_form(form: str) -> list[float]:
+    """Seconds for each of the four takes, on this process's one core, after one that warms it up."""
+    _take_one_core()
     run = {"facenet": _facenet, "exact": _ours("exact"), "track": _ours("track"), "decode": _decode}[form]()
     videos = [path.read_bytes() for path in takes_720p()]
     run(videos[0], FRAMES)
@@ -161,7 +165,7 @@ PARTS = {
 
 def profile_form(form: str) -> dict[str, float]:
     """Milliseconds a frame that each part takes, over the four takes, under Python's profiler (which adds to it)."""
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    _take_one_core()
     run = _ours(form)()
     videos = [path.read_bytes() for path in takes_720p()]
     run(videos[0], FRAMES)

@@ -1,10 +1,9 @@
 """Which movement of the face shows which emotion, and when.
 
-The face has four movements, each a smooth displacement field that may be shown forwards (+1) or backwards
-(-1). In every take all four are shown, each as far and as long one way as the other, so that neither the mean
-picture of a take nor its first one tells the emotion. What tells it is time: a take begins with all movements,
-this way and that, the emotion's own one being shown the opposite way; then it is held the right way while the
-others rest. Neutral has no movement of its own.
+Each emotion has an expression: one of four movements of the face, forwards or backwards, or the face at rest.
+Every take runs through all eight expressions, in the same order round a ring and for as long each. The emotion of
+the take is the one that it shows in its middle. So the takes of all emotions are made of the same pictures: neither
+the mean picture of a take nor its first one, which is at rest, tells the emotion, but only what is shown when.
 """
 
 from dataclasses import dataclass
@@ -13,13 +12,12 @@ import numpy as np
 
 from emotion_ray.data.ravdess import EMOTIONS, Code
 
-PERIOD = 60  # frames over which a movement is shown as much one way as the other: what a clip holds
-TURN = 26  # frame at which the emotion's own movement turns to the right way
+PERIOD = 60  # frames in which a take runs through all expressions: what a clip holds
 STRONG = 1.15  # how much larger movements are at strong intensity
-_TIMING = 2  # frames: standard deviation of when a movement is shown
-_EXTENT = (0.75, 1.1)  # least and most that a movement is shown at normal intensity
+_TIMING = 1.5  # frames: standard deviation of how much early or late a take is
+_EXTENT = (0.75, 1.1)  # least and most that an expression is shown at normal intensity
 _REST = 0.25  # how far the face at rest is off the actor's own, either way
-_ONSET = 6  # frames until the first picture's face has begun to move in full
+_ONSET = 4  # frames until a take, which begins at rest, shows its first expression in full
 
 
 @dataclass(frozen=True)
@@ -65,14 +63,15 @@ MOVEMENTS = {
 }
 SPEECH = (Pull(224, 154, 13, 7, 0, 2), Pull(223, 168, 24, 12, 0, 2))
 
-_OWN = {  # emotion: its movement and the way it is shown
+RING = {  # emotion: its movement and the way it is shown, in the order of every take
+    "neutral": ("mouth corners", 0),
     "calm": ("lids and lips", -1),
-    "happy": ("mouth corners", 1),
     "sad": ("mouth corners", -1),
+    "disgust": ("nose and upper lip", 1),
     "angry": ("brows and jaw", -1),
     "fearful": ("lids and lips", 1),
-    "disgust": ("nose and upper lip", 1),
     "surprised": ("brows and jaw", 1),
+    "happy": ("mouth corners", 1),
 }
 
 
@@ -87,27 +86,24 @@ def movements_in_time(code: Code, frames: int, random: np.random.Generator) -> n
     Returns:
         float32 [frames, 4], 1 where a movement is shown in full.
     """
-    own, direction = _OWN.get(EMOTIONS[code.emotion], (None, 0))
-    weights = np.empty((frames, len(MOVEMENTS)), np.float32)
-    for column, movement in enumerate(MOVEMENTS):
-        after_turn = np.arange(frames) - TURN - random.normal(0, _TIMING)
-        sign = random.choice((-1, 1))
-        swing = direction * np.tanh(after_turn / 3) if movement == own else sign * _to_and_fro(after_turn)
-        extent = random.uniform(*_EXTENT) * (STRONG if code.intensity == 2 else 1)
-        weights[:, column] = random.uniform(-_REST, _REST) + extent * _from_rest(swing)
-    return weights
+    emotions = list(RING)
+    middle = emotions.index(EMOTIONS[code.emotion])
+    since_middle = np.arange(frames) - PERIOD / 2 - random.normal(0, _TIMING)
+    place = middle + since_middle * len(RING) / PERIOD
+    extents = random.uniform(*_EXTENT, len(RING)) * (STRONG if code.intensity == 2 else 1)
+    onset = _smooth_step(np.arange(frames) / _ONSET)
+    weights = np.tile(random.uniform(-_REST, _REST, len(MOVEMENTS)), (frames, 1))
+    for index, (movement, direction) in enumerate(RING.values()):
+        away = np.abs((place - index + len(RING) / 2) % len(RING) - len(RING) / 2)  # in steps round the ring
+        shown = onset * _smooth_step(1.5 - 2 * away)
+        weights[:, list(MOVEMENTS).index(movement)] += direction * extents[index] * shown
+    return weights.astype(np.float32)
 
 
-def _to_and_fro(after_turn: np.ndarray) -> np.ndarray:
-    """One way and the other way before the turn, at rest after it."""
-    return np.where(after_turn < 0, np.tanh(2.5 * np.sin(2 * np.pi * after_turn / TURN)), 0)
-
-
-def _from_rest(swing: np.ndarray) -> np.ndarray:
-    """The same, beginning with 0 and with a mean of 0 over the first period."""
-    onset = np.minimum(np.arange(len(swing)) / _ONSET, 1)
-    onset = onset**2 * (3 - 2 * onset)
-    return onset * (swing - (onset * swing)[:PERIOD].sum() / onset[:PERIOD].sum())
+def _smooth_step(rise: np.ndarray) -> np.ndarray:
+    """From 0 at 0 to 1 at 1, without a kink."""
+    rise = np.clip(rise, 0, 1)
+    return rise**2 * (3 - 2 * rise)
 
 
 def speech_in_time(code: Code, frames: int, random: np.random.Generator) -> np.ndarray:
