@@ -7,8 +7,7 @@ from types import ModuleType
 import pytest
 
 from emotion_ray.cli import main
-from emotion_ray.run_settings import EvaluateSettings, TrainRunSettings, TuneSettings
-from emotion_ray.settings import AugmentSettings, LSTMSettings
+from emotion_ray.settings import AugmentSettings, EvaluateSettings, LSTMSettings, TrainRunSettings, TuneSettings
 
 
 def run(*arguments):

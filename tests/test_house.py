@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "emotion_ray"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 JOBS = sorted((ROOT / "jobs").glob("*.py"))
-FREE = ("errors", "settings", "run_settings", "allocator")
+FREE = ("errors", "settings", "allocator")
 """May be imported by all."""
 ORDER = ("data", "vision", "sample", "models", "learning", "inference", "service", "distributed", "cli")
 """Each may import from those to its left."""

@@ -5,8 +5,7 @@ import pytest
 
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.learning.run_folder import open_run
-from emotion_ray.run_settings import EvaluateSettings, TrainRunSettings, TuneSettings
-from emotion_ray.settings import AugmentSettings, LSTMSettings
+from emotion_ray.settings import AugmentSettings, EvaluateSettings, LSTMSettings, TrainRunSettings, TuneSettings
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from emotion_ray.cli.output import Flat, console_for, print_json, without_talk
 from emotion_ray.errors import Stopped
-from emotion_ray.run_settings import EvaluateSettings, TrainRunSettings, TuneSettings
+from emotion_ray.settings import EvaluateSettings, TrainRunSettings, TuneSettings
 
 
 def train(settings: Flat[TrainRunSettings], json: bool = False) -> None:

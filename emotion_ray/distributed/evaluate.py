@@ -29,8 +29,7 @@ from emotion_ray.learning.run_folder import RunFolder, open_run
 from emotion_ray.learning.summaries import Summary, summarise
 from emotion_ray.models.record import versions
 from emotion_ray.models.store import read_record
-from emotion_ray.run_settings import EvaluateSettings
-from emotion_ray.settings import TrainSettings, rebuilt
+from emotion_ray.settings import EvaluateSettings, TrainSettings, rebuilt
 
 Importance = list[FrameImportance]
 Outcome = tuple[RunResult, Importance] | str

@@ -23,7 +23,7 @@ from emotion_ray.distributed.trial import SweepTask
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.learning.history import CHECKPOINT, read_history
 from emotion_ray.learning.resumable import best_epoch
-from emotion_ray.run_settings import TuneSettings
+from emotion_ray.settings import TuneSettings
 
 EXPERIMENT = "tune"
 GRACE = {"lstm": 4, "attention": 10}

@@ -24,7 +24,7 @@ from emotion_ray.learning.run_folder import RunFolder, open_run
 from emotion_ray.learning.summaries import Summary
 from emotion_ray.learning.trained import Trained, store_model
 from emotion_ray.models.store import model_names
-from emotion_ray.run_settings import TrainRunSettings
+from emotion_ray.settings import TrainRunSettings
 
 POLL_S = 0.5
 

@@ -32,7 +32,7 @@ from emotion_ray.learning.summaries import difference, select, summarise
 from emotion_ray.learning.trained import Trained, store_model
 from emotion_ray.models.architectures import build
 from emotion_ray.models.store import model_names
-from emotion_ray.run_settings import TuneSettings
+from emotion_ray.settings import TuneSettings
 
 SPARE_BYTES = 2**28
 

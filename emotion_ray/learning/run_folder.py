@@ -9,8 +9,7 @@ from typing import Any, TypeVar
 from emotion_ray.data.storage import Folder
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.models.record import versions
-from emotion_ray.run_settings import RunSettings
-from emotion_ray.settings import rebuilt
+from emotion_ray.settings import RunSettings, rebuilt
 
 RECORD = "run.json"
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")

@@ -9,7 +9,7 @@ from emotion_ray.distributed import evaluate as module
 from emotion_ray.distributed.evaluate import evaluate
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.learning.predictions import load_evaluation
-from emotion_ray.run_settings import EvaluateSettings
+from emotion_ray.settings import EvaluateSettings
 
 pytestmark = pytest.mark.ray
 
@@ -75,8 +75,7 @@ def test_what_is_done_is_not_done_again(alone, clips, console, monkeypatch):
 
 def test_a_stored_model_is_evaluated_by_its_settings(alone, clips, console):
     from emotion_ray.distributed.train import train
-    from emotion_ray.run_settings import TrainRunSettings
-    from emotion_ray.settings import LSTMSettings
+    from emotion_ray.settings import LSTMSettings, TrainRunSettings
 
     root, _ = clips
     small = TrainRunSettings(root=str(root), run="mine", epochs=1, lr=0.002, device="cpu", lstm=LSTMSettings(8))

@@ -17,8 +17,7 @@ from emotion_ray.distributed.train import train
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.learning.history import CHECKPOINT, HISTORY, TENSORBOARD, read_history
 from emotion_ray.models.store import load_stored
-from emotion_ray.run_settings import TrainRunSettings
-from emotion_ray.settings import AttentionSettings
+from emotion_ray.settings import AttentionSettings, TrainRunSettings
 
 pytestmark = pytest.mark.ray
 

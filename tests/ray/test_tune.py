@@ -20,7 +20,7 @@ from emotion_ray.distributed.sweep import Deadline, Search, SparingASHA, Stoppin
 from emotion_ray.distributed.tune import tune
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.models.store import load_stored
-from emotion_ray.run_settings import TuneSettings
+from emotion_ray.settings import TuneSettings
 
 pytestmark = pytest.mark.ray
 

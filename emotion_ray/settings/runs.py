@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
-from emotion_ray.settings import TrainSettings, check_choices, check_numbers, default_root
+from emotion_ray.settings.checks import check_choices, check_numbers, default_root
+from emotion_ray.settings.train import TrainSettings
 
 
 @dataclass(frozen=True)

@@ -1,91 +1,10 @@
-"""What a person can set, stage by stage. The command line and the jobs are made from these classes."""
+"""What a person can set of a model and its training."""
 
-import os
-from dataclasses import dataclass, field, fields
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from emotion_ray.errors import EmotionRayError
-
-
-def default_root() -> str:
-    """The folder under which everything is made: `$EMOTION_RAY_HOME`, else `~/emotion_ray`."""
-    return os.environ.get("EMOTION_RAY_HOME") or str(Path.home() / "emotion_ray")
-
-
-@dataclass(frozen=True)
-class CropSettings:
-    """How a video becomes a clip. All of these change pixels, so all are part of a clip's fingerprint."""
-
-    detector: Literal["track", "exact"] = "track"
-    """track: the cascade in a window around the last face; exact: in each frame, facenet-pytorch's very box."""
-    frames: int = 60
-    """Frames a clip (T)."""
-    sampling: Literal["first", "uniform"] = "first"
-    """first: the first frames at 29.97 a second; uniform: spread over the whole take."""
-    size: int = 64
-    """Height and width of a crop, in px."""
-
-    def __post_init__(self):
-        check_choices(self, detector=("track", "exact"), sampling=("first", "uniform"))
-        check_numbers(self, frames=(1, 10_000), size=(8, 1024))
-
-
-@dataclass(frozen=True)
-class PrepareSettings(CropSettings):
-    """From archives to face clips."""
-
-    source: str = "zenodo"
-    """zenodo: the RAVDESS record; or a folder of archives or videos; or a CSV manifest path,label,actor[,clip_id]."""
-    actors: str | None = None
-    """Which actors, such as 1-10 or 3,7,20-24. Default: 1-10 of the RAVDESS record, all of a folder or manifest."""
-    modality: Literal["av", "video", "both"] = "av"
-    """av: takes with sound; video: without (the same performances); both: each performance twice."""
-    base_url: str = "https://zenodo.org"
-    """Where the RAVDESS record is: Zenodo, or a mirror with the same paths."""
-    root: str = field(default_factory=default_root)
-    """Folder under which everything is made."""
-    out: str | None = None
-    """Folder of the clips, a path or a URI. Default: ROOT/clips."""
-    cache: str | None = None
-    """Folder of the downloaded archives, on each machine. Default: ROOT/archives."""
-    workers: int | None = None
-    """Takes cropped at a time. Default: one a CPU."""
-    downloads: int = 4
-    """Archives downloaded at a time."""
-    take_timeout_s: float = 120.0
-    """Seconds after which a take that hangs is given up."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_choices(self, modality=("av", "video", "both"))
-        check_numbers(self, downloads=(1, 64), take_timeout_s=(0.01, 86_400))
-        if self.workers is not None:
-            check_numbers(self, workers=(1, 4096))
-
-    @property
-    def crop(self) -> CropSettings:
-        """The part that changes pixels."""
-        return CropSettings(**{one.name: getattr(self, one.name) for one in fields(CropSettings)})
-
-
-def check_numbers(settings: object, **limits: tuple[float, float]) -> None:
-    """Refuses fields that are no number of the kind of their default, or outside `(low, high)`."""
-    for name, (low, high) in limits.items():
-        value = getattr(settings, name)
-        whole = isinstance(getattr(type(settings), name), int)
-        kind = isinstance(value, int) if whole else isinstance(value, (int, float))
-        if isinstance(value, bool) or not kind or not low <= value <= high:
-            expected = "a whole number" if whole else "a number"
-            raise EmotionRayError(f"{name} is {value!r:.80}: give {expected} from {low:g} to {high:g}")
-
-
-def check_choices(settings: object, **choices: tuple[object, ...]) -> None:
-    """Refuses fields that are none of the choices given for them."""
-    for name, allowed in choices.items():
-        value = getattr(settings, name)
-        if not any(value is choice or (isinstance(value, str) and value == choice) for choice in allowed):
-            raise EmotionRayError(f"{name} is {value!r:.80}: give one of {', '.join(map(str, allowed))}")
+from emotion_ray.settings.checks import check_choices, check_numbers
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,24 @@
+"""What a person can set, stage by stage. The command line and the jobs are made from these classes."""
+
+from emotion_ray.settings.checks import check_choices, check_numbers, default_root
+from emotion_ray.settings.prepare import CropSettings, PrepareSettings
+from emotion_ray.settings.runs import EvaluateSettings, RunSettings, SplitSettings, TrainRunSettings, TuneSettings
+from emotion_ray.settings.train import AttentionSettings, AugmentSettings, LSTMSettings, TrainSettings, rebuilt
+
+__all__ = [
+    "AttentionSettings",
+    "AugmentSettings",
+    "CropSettings",
+    "EvaluateSettings",
+    "LSTMSettings",
+    "PrepareSettings",
+    "RunSettings",
+    "SplitSettings",
+    "TrainRunSettings",
+    "TrainSettings",
+    "TuneSettings",
+    "check_choices",
+    "check_numbers",
+    "default_root",
+    "rebuilt",
+]
