@@ -137,6 +137,8 @@ FOLDS = tuple(tuple(range(first, first + 4)) for first in range(1, 25, 4))
 """The six test folds of four actors (two men, two women each) used in the literature."""
 
 
+TAKES_AN_ARCHIVE = 60
+"""Of each modality: 4 neutral, 8 of each other emotion."""
 SPEECH_ARCHIVES = {
     1: (552_968_353, "3c8ececaf392b4a9b11b32271f4f6d01"),
     2: (570_673_024, "a6f40d413b2e6ef25b3a595099e59abb"),

@@ -13,6 +13,12 @@ from emotion_ray.distributed.preflight import Machine
 from emotion_ray.errors import EmotionRayError
 
 
+# Of a Ray that ends with its command. A worker that Ray lets go after an idle second takes two of CPU time to replace.
+KEEP_WORKERS = {"RAY_idle_worker_killing_time_threshold_ms": "600000"}
+# Nobody reads its metrics, and each of its processes would spend 1% of a core on them.
+NO_METRICS = {"RAY_enable_metrics_collection": "0", "RAY_task_events_report_interval_ms": "0"}
+
+
 @dataclass(frozen=True)
 class Place:
     """Where the work runs.
@@ -36,7 +42,7 @@ class Place:
 
 
 @contextmanager
-def connected(cpus: int | None = None) -> Iterator[Place]:
+def connected(cpus: int | None = None, metrics: bool = False) -> Iterator[Place]:
     """Joins the cluster that `RAY_ADDRESS`, a submitted job or `ray start` names, else starts Ray here.
 
     One that we start is sized to this machine, listens on loopback with Ray's token authentication, and ends
@@ -44,6 +50,7 @@ def connected(cpus: int | None = None) -> Iterator[Place]:
 
     Args:
         cpus: how many CPUs a Ray of our own gets; all those this process may use by default.
+        metrics: whether a Ray of our own collects metrics, for who reads them at its port.
 
     Raises:
         EmotionRayError: no Ray can be joined or started.
@@ -56,6 +63,8 @@ def connected(cpus: int | None = None) -> Iterator[Place]:
         quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
         try:
             if own:
+                for name, value in (KEEP_WORKERS | ({} if metrics else NO_METRICS)).items():
+                    os.environ.setdefault(name, value)
                 here = cpus or len(os.sched_getaffinity(0))
                 ray.init(address="local", num_cpus=here, include_dashboard=False, **quiet)
                 _tighten_token()

@@ -5,7 +5,6 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 
 import ray
 from rich.console import Console
@@ -24,17 +23,22 @@ from emotion_ray.data.prepared import (
     write_record,
     write_rejects,
 )
+from emotion_ray.data.ravdess import TAKES_AN_ARCHIVE
 from emotion_ray.data.storage import Folder
 from emotion_ray.data.takes import RejectedTake, Take, synthetic_sample
 from emotion_ray.distributed.cluster import Place, connected
-from emotion_ray.distributed.crop_graph import Failed, Graph, Planned
+from emotion_ray.distributed.crop_graph import Graph
+from emotion_ray.distributed.fetch_stage import Failed, Planned
 from emotion_ray.distributed.progress import Tally, shown
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.settings import PrepareSettings
 from emotion_ray.vision.clipping import fingerprint
 from emotion_ray.vision.contact_sheet import CONTACT_SHEET, write_contact_sheet
 
-ROUNDS = 2  # what is missing after the first, since its worker died, is tried once more
+# Takes of one crop task, by round. What is missing after the first, since a worker died, is tried once more, each
+# take alone: then one that kills its worker is the only one that is lost.
+TAKES_A_TASK = (8, 1)
+TASKS_A_WORKER = 4  # at least, so that no worker stands idle for long at the end
 PACKAGES = ("emotion-ray", "av", "torch", "ray", "pyarrow", "numpy", "opencv-python-headless")
 
 
@@ -121,7 +125,7 @@ def _files(folder: Folder) -> list[str]:
 
 def _run(settings: PrepareSettings, folder: Folder, plan: Plan, place: Place, console: Console) -> None:
     """Runs the graph until all that is planned is a clip or a reject."""
-    cache = Path(settings.cache or f"{settings.root}/archives").expanduser().absolute()
+    cache = settings.cache_folder
     archives = [one.archive for one in plan.work() if one.archive]
     if archives and place.nodes == 1:
         check_space(archives, cache, DownloadSettings().spare_bytes)
@@ -137,14 +141,14 @@ def _run(settings: PrepareSettings, folder: Folder, plan: Plan, place: Place, co
         take_timeout_s=settings.take_timeout_s,
     )
     with shown(tally, console):
-        for _ in range(ROUNDS):
+        for most in TAKES_A_TASK:
             work = plan.work()
             if not work:
                 return
-            tally.begin.remote(
-                takes=sum(len(one.takes) for one in work), archives=sum(bool(one.archive) for one in work)
-            )
-            for item in graph.run(work):
+            takes, archives = sum(len(one.takes) for one in work), sum(bool(one.archive) for one in work)
+            tally.begin.remote(takes=takes, archives=archives)
+            expected = takes + archives * TAKES_AN_ARCHIVE
+            for item in graph.run(work, min(most, max(expected // (graph.workers * TASKS_A_WORKER), 1))):
                 match item:
                     case Failed():
                         raise EmotionRayError(item.message)

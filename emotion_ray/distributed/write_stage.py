@@ -1,0 +1,41 @@
+"""The last stage of preparing: clips become shards."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from emotion_ray.data.clips import Clip, write_shards
+from emotion_ray.data.storage import Folder
+from emotion_ray.distributed.fetch_stage import Failed
+from emotion_ray.errors import EmotionRayError
+
+
+@dataclass(frozen=True)
+class Written:
+    """Clips that are published in shards."""
+
+    clip_ids: list[str]
+
+
+@dataclass(frozen=True)
+class WriteStage:
+    """Turns every `Clip` of a batch into `Written` or `Failed`, and lets all else pass.
+
+    Attributes:
+        folder: where the shards go.
+    """
+
+    folder: Folder
+
+    def write(self, batch: dict) -> Iterator[dict]:
+        """A row for each result."""
+        items = list(batch["item"])
+        clips = [item for item in items if isinstance(item, Clip)]
+        results: list = [item for item in items if not isinstance(item, Clip)]
+        if clips:
+            try:
+                write_shards(self.folder, clips)
+                results.append(Written([clip.clip_id for clip in clips]))
+            except EmotionRayError as error:
+                results.append(Failed(str(error)))
+        for result in results:
+            yield {"item": [result]}
