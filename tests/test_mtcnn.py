@@ -10,7 +10,7 @@ from face_scenes import grey, scene
 from original_mtcnn import original_mtcnn
 
 from emotion_ray.errors import EmotionRayError
-from emotion_ray.vision import mtcnn as mtcnn_module
+from emotion_ray.vision import mtcnn_networks
 from emotion_ray.vision.areas import SummedAreas, Window
 from emotion_ray.vision.faces import find_faces, intersection_over_union
 from emotion_ray.vision.mtcnn import MTCNN, Faces, pyramid
@@ -109,7 +109,7 @@ def test_a_window_gives_the_faces_that_the_whole_picture_gives_there(mtcnn):
 
 def test_the_largest_face_is_the_largest_box():
     boxes = np.array([[0, 0, 10, 10], [5, 5, 30, 10], [0, 0, 9, 20]], np.float32)
-    assert Faces(boxes, np.ones(3, np.float32)).largest == 2
+    assert Faces(boxes, np.ones(3, np.float32), boxes).largest == 2
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (11, 11), (12, 12), (19, 400), (20, 20), (3, 1000)])
@@ -149,7 +149,7 @@ def test_missing_weights_say_what_to_install(monkeypatch, tmp_path):
     def none(name):
         raise metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(mtcnn_module, "distribution", none)
+    monkeypatch.setattr(mtcnn_networks, "distribution", none)
     with pytest.raises(EmotionRayError, match=r"pnet\.pt are missing: pip install facenet-pytorch==2\.5\.3"):
         MTCNN()
 
@@ -157,7 +157,7 @@ def test_missing_weights_say_what_to_install(monkeypatch, tmp_path):
         def locate_file(self, name):
             return tmp_path / name
 
-    monkeypatch.setattr(mtcnn_module, "distribution", lambda name: Empty())
+    monkeypatch.setattr(mtcnn_networks, "distribution", lambda name: Empty())
     with pytest.raises(EmotionRayError, match=r"pip install facenet-pytorch"):
         MTCNN()
 

@@ -17,7 +17,7 @@ from emotion_ray.vision.faces import FaceFollower
 from emotion_ray.vision.mtcnn import MTCNN
 from emotion_ray.vision.video import Video, sample_times
 
-PIPELINE_VERSION = 1  # raise it with any change of the code that changes a box or a pixel
+PIPELINE_VERSION = 2  # raise it with any change of the code that changes a box or a pixel
 
 
 def fingerprint(settings: CropSettings) -> str:

@@ -23,7 +23,7 @@ WINDOW_SIDES = 3.0  # a tracked face is looked for in a window of this many of i
 TRACKED_SCALES = 0.45  # at pyramid levels whose cell is this many of its sides or more
 STRAY_SIDES = 0.25  # the window moves on when the face has moved this many of its sides
 
-# Where tracking is in doubt the whole frame is looked at again.
+# Where tracking is in doubt the window, and then the whole frame, is looked at again.
 DOUBTFUL_PROB = 0.9
 DOUBTFUL_OVERLAP = 0.5  # intersection over union with the face's last box
 SAME_FACE_OVERLAP = 0.1  # below it, a face found in the whole frame is somebody else's
@@ -122,17 +122,18 @@ class FaceCrop:
 
 @dataclass(frozen=True, eq=False)
 class _Sighting:
-    """A frame that was looked at, and the box and probability of the face if it was seen."""
+    """A frame that was looked at, and the box and probability of the face, and its place, if it was seen."""
 
     areas: SummedAreas
-    box: np.ndarray | None
-    prob: float
+    box: np.ndarray | None = None
+    prob: float = 0.0
+    place: np.ndarray | None = None
 
     @classmethod
     def of(cls, areas: SummedAreas, faces: Faces, chosen: int | None) -> "_Sighting":
         if chosen is None:
-            return cls(areas, None, 0.0)
-        return cls(areas, faces.boxes[chosen], float(faces.probs[chosen]))
+            return cls(areas)
+        return cls(areas, faces.boxes[chosen], float(faces.probs[chosen]), faces.places[chosen])
 
 
 class FaceFollower:
@@ -142,20 +143,34 @@ class FaceFollower:
     frame that has one and follows it: the same cascade in a window around its last place, and in the whole
     frame whenever that leaves a doubt.
 
-    Nothing looks into the future, but for the frames before the first face: they are cropped at its box.
+    Nothing looks into the future, but for the frames before the first face: they are cropped at its box. The
+    crops are the same whether frames come one by one or many at a time.
 
     Args:
         size: height and width of a crop in px.
+        start: the box of the face to follow, float32 [4] px; by default it is looked for.
+        patience: frames in which a lost face is waited for before another one will do.
+        tables_memory: from `memory_for_tables`, where several followers that work in turn share one block.
     """
 
-    def __init__(self, mtcnn: MTCNN, detector: Literal["track", "exact"] = "track", size: int = 64):
+    def __init__(
+        self,
+        mtcnn: MTCNN,
+        detector: Literal["track", "exact"] = "track",
+        size: int = 64,
+        start: np.ndarray | None = None,
+        patience: float = PATIENCE,
+        tables_memory: np.ndarray | None = None,
+    ):
         self._mtcnn = mtcnn
         self._tracking = detector == "track"
         self._size = size
-        self._last: np.ndarray | None = None  # box of the last face seen
+        self._patience = patience
+        self._last = start  # box of the last face seen
         self._missed = 0  # frames since
-        # One block for the tables of chunk after chunk: new ones would cost more in page faults than in sums.
-        self._tables_memory = np.empty(TABLE_BYTES // 4, np.int32)
+        self._anchor = start  # the box that the window is about
+        self._place: np.ndarray | None = None  # where the whole cascade saw the face in the frame before, if it did
+        self._tables_memory = memory_for_tables() if tables_memory is None else tables_memory
 
     def crops(self, frames: Iterable[np.ndarray]) -> Iterator[FaceCrop]:
         """A crop for each frame (uint8 [H, W, 3] RGB, all of one size), as soon as a face has been seen.
@@ -176,7 +191,7 @@ class FaceFollower:
                         continue
                     for earlier in held:
                         whole = Window.whole(*earlier.shape[:2])
-                        yield self._crop(_Sighting(SummedAreas([earlier], whole), None, 0.0))
+                        yield self._crop(_Sighting(SummedAreas([earlier], whole)))
                     held.clear()
                     yield self._crop(sighting)
                 rest = rest[len(sightings) :]
@@ -188,26 +203,46 @@ class FaceFollower:
             looked = _search(self._mtcnn, frames, _skip_for(side), self._tables_memory)
             return [_Sighting.of(areas, faces, faces.largest if len(faces) else None) for areas, faces in looked]
         if self._last is None:
-            return [self._look_everywhere(frames[0], None, 0)]
-        return self._track(frames, self._last)
+            sighting = self._look_everywhere(frames[0], None, 0)
+            self._anchor = sighting.box
+            return [sighting]
+        return self._track(frames, self._last, self._anchor)
 
-    def _track(self, frames: list[np.ndarray], start: np.ndarray) -> list[_Sighting]:
-        """Looks about the last box, up to a frame that leaves a doubt or from which the window should move on."""
+    def _track(self, frames: list[np.ndarray], last: np.ndarray, start: np.ndarray) -> list[_Sighting]:
+        """Looks about the box `start`, up to a frame that leaves a doubt or from which the window should move on.
+
+        Of every two frames the second gets the third stage alone, in the place where it saw the face in the first:
+        a fifth less time, for boxes that follow the original's jumps from one frame to the next less closely.
+        """
         height, width = frames[0].shape[:2]
         side = _side(start)
-        window = _about(start, WINDOW_SIDES * side, height, width)
-        areas = SummedAreas(frames, window, self._tables_memory)
         scales = [scale for scale in pyramid(height, width) if CELL / scale >= TRACKED_SCALES * side]
+        in_full = range(0 if self._place is None else 1, len(frames), 2)
+        order = [*in_full, *(index for index in range(len(frames)) if index not in in_full)]
+        window = _about(start, WINDOW_SIDES * side, height, width)
+        areas = SummedAreas([frames[index] for index in order], window, self._tables_memory)
+        looked = self._mtcnn.detect(areas.only(0, len(in_full)), scales) if in_full else []
         sightings: list[_Sighting] = []
-        last, missed = start, self._missed
-        for index, faces in enumerate(self._mtcnn.detect(areas, scales)):
-            nearest, overlap = _nearest(faces, last)
-            if nearest is None or overlap < DOUBTFUL_OVERLAP or faces.probs[nearest] < DOUBTFUL_PROB:
-                sightings.append(self._look_everywhere(frames[index], last, missed))
+        for index, frame in enumerate(frames):
+            one = areas.only(order.index(index))
+            faces = looked[in_full.index(index)] if index in in_full else self._mtcnn.look_again(one, self._place)
+            nearest = _sure(faces, last)
+            again = nearest is None and index not in in_full
+            if again:
+                faces = self._mtcnn.detect(one, scales)[0]
+                nearest = _sure(faces, last)
+            if nearest is None:
+                sighting = self._look_everywhere(frame, last, 0 if sightings else self._missed)
+                self._anchor = last if sighting.box is None else sighting.box
+            else:
+                sighting = _Sighting.of(one, faces, nearest)
+            sightings.append(sighting)
+            self._place = sighting.place if again or nearest is None or index in in_full else None
+            if again or nearest is None:
                 break
-            last, missed = faces.boxes[nearest], 0
-            sightings.append(_Sighting.of(areas.only(index), faces, nearest))
+            last = sighting.box
             if np.abs(last - start).max() > STRAY_SIDES * side:
+                self._anchor = last
                 break
         return sightings
 
@@ -216,7 +251,7 @@ class FaceFollower:
         [(areas, faces)] = _search(self._mtcnn, [frame], _skip_for(0.0 if last is None else _side(last)))
         chosen, overlap = (None, 0.0) if last is None else _nearest(faces, last)
         if overlap < SAME_FACE_OVERLAP:
-            lost = last is None or missed >= PATIENCE
+            lost = last is None or missed >= self._patience
             chosen = faces.largest if lost and len(faces) else None
         return _Sighting.of(areas, faces, chosen)
 
@@ -228,6 +263,23 @@ class FaceFollower:
         corners[2:] = np.maximum(corners[2:], corners[:2] + 1)
         pixels = areas.crops(np.zeros(1, int), corners[None], self._size)[0]
         return FaceCrop(np.rint(pixels).astype(np.uint8), box, sighting.prob, sighting.box is not None)
+
+
+def memory_for_tables() -> np.ndarray:
+    """One block for the summed-area tables of chunk after chunk: new ones would cost more in page faults than in sums.
+
+    Returns:
+        int32 [n], not initialised.
+    """
+    return np.empty(TABLE_BYTES // 4, np.int32)
+
+
+def _sure(faces: Faces, last: np.ndarray) -> int | None:
+    """The face whose last box this was, unless there is a doubt."""
+    nearest, overlap = _nearest(faces, last)
+    if nearest is None or overlap < DOUBTFUL_OVERLAP or faces.probs[nearest] < DOUBTFUL_PROB:
+        return None
+    return nearest
 
 
 def _nearest(faces: Faces, box: np.ndarray) -> tuple[int | None, float]:

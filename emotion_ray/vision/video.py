@@ -17,11 +17,11 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from emotion_ray.errors import Reject
+from emotion_ray.vision.sampling import NearestInTime
 
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv"
 SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".flv")
 MAX_PIXELS = 4096 * 2304
-SAME_TIME_S = 1e-3  # FLV and Matroska round a frame's time to a millisecond
 RATE = Fraction(30000, 1001)  # frames a second that a clip is made of: RAVDESS's own
 
 
@@ -43,6 +43,9 @@ class Video:
 
     Attributes:
         fps: frames a second that the file declares (29.97 where it declares none).
+        colorspace: matrix coefficients that the file declares, by ISO/IEC 23091-4's numbers; 2 for none.
+        declared_s: seconds that it lasts by what the file says, for a progress bar at best; None where it is silent.
+        start_s: after the first frame, its time in seconds in the file, where that of others is 0.
         cut_short: after reading, the error that ended decoding early, else None.
 
     Args:
@@ -56,6 +59,7 @@ class Video:
     def __init__(self, content: bytes, name: str):
         self.name = name
         self.cut_short: str | None = None
+        self.start_s = 0.0
         if not content:
             raise Reject("decode", "empty_file", f"{name} is empty: fetch it again")
         try:
@@ -72,6 +76,9 @@ class Video:
             self._container.close()
             raise
         self.fps = float(self._stream.average_rate or self._stream.guessed_rate or RATE)
+        duration = self._container.duration  # in microseconds
+        self.declared_s = duration / av.time_base if duration and duration > 0 else None
+        self.colorspace = int(self._stream.codec_context.colorspace)
 
     def _picture_stream(self) -> av.VideoStream:
         if not self._container.streams.video:
@@ -120,20 +127,14 @@ class Video:
         A time that lies no more than half a frame behind the last frame still gets it. Decoding stops with the
         last frame that is wanted.
         """
-        wanted = iter(times)
-        time = next(wanted, None)
-        before = None
+        nearest = NearestInTime(times)
         for frame in self.frames():
-            while time is not None and frame.time > time - SAME_TIME_S:
-                earlier = before is not None and time - before.time < frame.time - time
-                yield Frame(time, before.rgb if earlier else frame.rgb)
-                time = next(wanted, None)
-            if time is None:
+            for time, rgb in nearest.take(frame.time, frame.rgb):
+                yield Frame(time, rgb)
+            if nearest.done:
                 return
-            before = frame
-        while time is not None and time < before.time + 0.5 / self.fps:
-            yield Frame(time, before.rgb)
-            time = next(wanted, None)
+        for time, rgb in nearest.rest(0.5 / self.fps):
+            yield Frame(time, rgb)
 
     def _timed_pictures(self) -> Iterator[tuple[float, av.VideoFrame]]:
         """Pictures and their seconds from the first one, never running back."""
@@ -144,7 +145,8 @@ class Video:
             if (picture.width, picture.height) != size:
                 raise Reject("decode", "size_changes", f"{self.name} changes its size after {index} frames")
             time = picture.time if picture.time is not None else index / self.fps
-            first = time if first is None else first
+            if first is None:
+                first = self.start_s = time
             latest = max(latest, time - first)
             yield latest, picture
         if first is None:
