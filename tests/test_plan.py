@@ -253,3 +253,13 @@ def test_a_source_without_wanted_takes_says_so(tmp_path):
 def test_settings_that_make_no_sense_are_refused(settings, says):
     with pytest.raises(EmotionRayError, match=says):
         PrepareSettings(**settings)
+
+
+def test_a_manifests_takes_are_planned_by_actor(tmp_path):
+    """Shards are by actor: takes in any order would make as many small ones."""
+    manifest = tmp_path / "takes.csv"
+    rows = [f"{number}.mp4,happy,{number % 3}" for number in range(9)]
+    manifest.write_text("\n".join(["path,label,actor", *rows]))
+    planned = make_plan(PrepareSettings(source=str(manifest))).at_hand
+    assert [take.actor for take in planned] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert [take.clip_id for take in planned] == ["0", "3", "6", "1", "4", "7", "2", "5", "8"]

@@ -1,22 +1,41 @@
 """The command line: `emotion-ray COMMAND …`, each command made from a settings dataclass; jobs/ are doors to it."""
 
+import os
 import sys
 from collections.abc import Sequence
 
 import tyro
 
 from emotion_ray.cli.clips import demo, export, prepare
+from emotion_ray.cli.doctor import doctor
 from emotion_ray.cli.learning import evaluate, train, tune
+from emotion_ray.cli.serving import serve
+from emotion_ray.cli.use import predict
 from emotion_ray.errors import EmotionRayError
 
 STOPPED = 130  # what a shell expects after Ctrl-C
+UNREAD = 141  # and of one whose output nobody reads any more
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and gives its exit code: 0 done, 1 can't be done, 2 wrong flags, 130 stopped by Ctrl-C."""
+    """Runs one command and gives its exit code: 0 done, 1 can't be done, 2 wrong flags, 130 stopped by Ctrl-C.
+
+    In `emotion-ray … | head` it ends with `head`, quietly.
+    """
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            sys.stdout.flush()  # else Python does it at its end, and complains
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         tyro.extras.subcommand_cli_from_dict(
-            {one.__name__: one for one in (prepare, export, demo, train, tune, evaluate)},
+            {one.__name__: one for one in (prepare, export, demo, train, tune, evaluate, predict, serve, doctor)},
             prog="emotion-ray",
             description="Facial emotion recognition from video on Ray.",
             args=sys.argv[1:] if arguments is None else arguments,

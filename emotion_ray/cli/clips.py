@@ -47,6 +47,8 @@ def prepare(settings: Flat[PrepareSettings], start_anew: bool = False, json: boo
 def demo(root: str | None = None) -> None:
     """The whole job on the synthetic sample, on this machine; no network needed.
 
+    Examples: `emotion-ray demo`, `emotion-ray demo --root demo/`.
+
     Args:
         root: folder under which everything is made. Default: demo under `$EMOTION_RAY_HOME` or `~/emotion_ray`.
     """
@@ -60,6 +62,8 @@ def demo(root: str | None = None) -> None:
 
 def export(png: str, clips: str | None = None) -> None:
     """Writes clips as image files, Actor_XX/<clip_id>/NNN.png.
+
+    Examples: `emotion-ray export --png faces/`, `emotion-ray export --png faces/ --clips s3://bucket/clips`.
 
     Args:
         png: folder to write to.

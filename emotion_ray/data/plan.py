@@ -77,6 +77,8 @@ class Plan:
         """What is still to do, in tasks."""
         left = self._missing(self.at_hand)
         work = [Work(takes=tuple(left[i : i + TAKES_A_TASK])) for i in range(0, len(left), TAKES_A_TASK)]
+        if not self.archives:  # then nobody asks for what is done, which takes room where millions are
+            return work
         done = self._done()
         for name, archive in self.archives.items():
             wanted = self._listing(archive)
@@ -164,6 +166,8 @@ def make_plan(settings: PrepareSettings) -> Plan:
         actors = parse_actors(settings.actors or "1-10")
         archives = {archive.name: archive for archive in record_archives(actors, settings.base_url)}
         return Plan(Choice(frozenset(actors), modalities), archives, [])
+    if "://" in settings.source:
+        raise EmotionRayError("--source is zenodo, or a folder or manifest on a disk; a mirror is named by --base-url")
     choice = Choice(frozenset(parse_actors(settings.actors, None)) if settings.actors else None, modalities)
     source = Path(settings.source).expanduser()
     if source.suffix.lower() == ".csv":
@@ -171,6 +175,7 @@ def make_plan(settings: PrepareSettings) -> Plan:
     else:
         takes, rejects = takes_in_folder(source, choice)
     takes, doubles = without_doubles(takes)
+    takes.sort(key=lambda take: take.actor)  # shards are by actor: mixed takes would make a small one each
     if not takes and not rejects:
         of = f" of --actors {settings.actors}" if settings.actors else ""
         raise EmotionRayError(f"{source} has no takes{of} of --modality {settings.modality}: choose others")

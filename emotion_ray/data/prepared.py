@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from emotion_ray.data.clips import publish_shard, read_columns, read_shard, shard_names
+from emotion_ray.data.clips import publish_shard, read_columns, read_shard, read_shards, shard_names
 from emotion_ray.data.storage import Folder
 from emotion_ray.data.takes import RejectedTake
 from emotion_ray.errors import EmotionRayError
@@ -119,8 +119,9 @@ def read_held(folder: Folder) -> list[str]:
         EmotionRayError: a shard can't be read or written.
     """
     held: dict[str, None] = {}
-    for name in shard_names(folder):
-        ids = read_shard(folder, name, ["clip_id"])["clip_id"].to_pylist()
+    names = shard_names(folder)
+    for name, shard in zip(names, read_shards(folder, names, ["clip_id"]), strict=True):
+        ids = shard["clip_id"].to_pylist()
         doubles = [clip_id for clip_id in ids if clip_id in held]
         if doubles:
             _take_out(folder, name, doubles)
@@ -132,8 +133,9 @@ def count_clips(folder: Folder) -> dict[int, Counter]:
     """How many clips a folder holds, by actor, ascending, and then by emotion 0..7."""
     facts = read_columns(folder, ["actor", "emotion"])
     counts: dict[int, Counter] = {}
-    for actor, emotion in sorted(zip(facts["actor"].to_pylist(), facts["emotion"].to_pylist(), strict=True)):
-        counts.setdefault(actor, Counter())[emotion] += 1
+    groups = facts.group_by(["actor", "emotion"]).aggregate([([], "count_all")])
+    for group in groups.sort_by([("actor", "ascending"), ("emotion", "ascending")]).to_pylist():
+        counts.setdefault(group["actor"], Counter())[group["emotion"]] = group["count_all"]
     return counts
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ import ray
 
 from emotion_ray.distributed.preflight import Machine
 from emotion_ray.errors import EmotionRayError
-
 
 # Of a Ray that ends with its command. A worker that Ray lets go after an idle second takes two of CPU time to replace.
 KEEP_WORKERS = {"RAY_idle_worker_killing_time_threshold_ms": "600000"}
@@ -45,8 +45,9 @@ class Place:
 def connected(cpus: int | None = None, metrics: bool = False) -> Iterator[Place]:
     """Joins the cluster that `RAY_ADDRESS`, a submitted job or `ray start` names, else starts Ray here.
 
-    One that we start is sized to this machine, listens on loopback with Ray's token authentication, and ends
-    with the block. A connection that this process has already is used and left as it is.
+    One that we start is sized to this machine, turns away who has not Ray's token (Ray 2.60 listens on all of the
+    machine's addresses), and ends with the block. A connection that this process has already is used and left as
+    it is.
 
     Args:
         cpus: how many CPUs a Ray of our own gets; all those this process may use by default.
@@ -66,8 +67,8 @@ def connected(cpus: int | None = None, metrics: bool = False) -> Iterator[Place]
                 for name, value in (KEEP_WORKERS | ({} if metrics else NO_METRICS)).items():
                     os.environ.setdefault(name, value)
                 here = cpus or len(os.sched_getaffinity(0))
+                _own_token()
                 ray.init(address="local", num_cpus=here, include_dashboard=False, **quiet)
-                _tighten_token()
             else:
                 ray.init(**quiet)
         except (ConnectionError, RuntimeError, OSError, ValueError) as error:
@@ -94,8 +95,12 @@ def _is_there() -> bool:
     return bool(os.environ.get("RAY_ADDRESS")) or (folder / "ray_current_cluster").exists()
 
 
-def _tighten_token() -> None:
-    """Ray writes its authentication token under the common umask: others on this machine could read it."""
-    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
-    if token.is_file():
+def _own_token() -> None:
+    """Makes Ray's authentication token readable by its owner alone; Ray would write it under the common umask."""
+    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token").expanduser()
+    token.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with os.fdopen(os.open(token, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+    except FileExistsError:
         token.chmod(0o600)

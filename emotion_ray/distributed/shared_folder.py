@@ -45,5 +45,5 @@ def check_shared(path: str) -> None:
 def _read(path: str, name: str) -> str:
     try:
         return Folder.at(path).read(name).decode()
-    except OSError:
+    except (OSError, EmotionRayError):
         return ""

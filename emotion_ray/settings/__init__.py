@@ -1,8 +1,10 @@
 """What a person can set, stage by stage. The command line and the jobs are made from these classes."""
 
 from emotion_ray.settings.checks import check_choices, check_numbers, default_root
+from emotion_ray.settings.predict import PredictSettings
 from emotion_ray.settings.prepare import CropSettings, PrepareSettings
 from emotion_ray.settings.runs import EvaluateSettings, RunSettings, SplitSettings, TrainRunSettings, TuneSettings
+from emotion_ray.settings.serve import ServeLimits, ServeSettings
 from emotion_ray.settings.train import AttentionSettings, AugmentSettings, LSTMSettings, TrainSettings, rebuilt
 
 __all__ = [
@@ -11,8 +13,11 @@ __all__ = [
     "CropSettings",
     "EvaluateSettings",
     "LSTMSettings",
+    "PredictSettings",
     "PrepareSettings",
     "RunSettings",
+    "ServeLimits",
+    "ServeSettings",
     "SplitSettings",
     "TrainRunSettings",
     "TrainSettings",

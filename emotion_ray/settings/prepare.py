@@ -1,8 +1,10 @@
 """What a person can set of preparing: from videos to face clips."""
 
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Literal
 
+from emotion_ray.errors import EmotionRayError
 from emotion_ray.settings.checks import check_choices, check_numbers, default_root
 
 
@@ -41,7 +43,7 @@ class PrepareSettings(CropSettings):
     out: str | None = None
     """Folder of the clips, a path or a URI. Default: ROOT/clips."""
     cache: str | None = None
-    """Folder of the downloaded archives, on each machine. Default: ROOT/archives."""
+    """Folder of the downloaded archives, on each machine's disk. Default: ROOT/archives, below ~ if ROOT is a URI."""
     workers: int | None = None
     """Takes cropped at a time. Default: one a CPU."""
     downloads: int = 4
@@ -55,6 +57,14 @@ class PrepareSettings(CropSettings):
         check_numbers(self, downloads=(1, 64), take_timeout_s=(0.01, 86_400))
         if self.workers is not None:
             check_numbers(self, workers=(1, 4096))
+        if "://" in (self.cache or ""):
+            raise EmotionRayError("--cache is a folder on each machine's own disk, not a URI")
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where each machine keeps the archives: always a disk, whatever `root` is."""
+        root = Path.home() / "emotion_ray" if "://" in self.root else self.root
+        return Path(self.cache or f"{root}/archives").expanduser().absolute()
 
     @property
     def crop(self) -> CropSettings:

@@ -1,0 +1,97 @@
+"""Which videos a person means, and what is made of each: never over another file, and whole or not at all."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from emotion_ray.errors import EmotionRayError
+from emotion_ray.vision.video import SUFFIXES
+
+ANNOTATED = "_annotated"
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files that are made of one video."""
+
+    video: Path
+    table: Path
+    picture: Path
+
+    @classmethod
+    def named(cls, folder: Path, stem: str, table: str) -> "Outputs":
+        """Args: folder: to write to; stem: of the video's name; table: suffix of the table."""
+        return cls(
+            folder / f"{stem}{ANNOTATED}.mp4", folder / f"{stem}_timeline.{table}", folder / f"{stem}_timeline.png"
+        )
+
+    @property
+    def all(self) -> tuple[Path, ...]:
+        return self.video, self.table, self.picture
+
+
+def videos_of(paths: Sequence[str]) -> list[tuple[Path, Path]]:
+    """The videos that some files and folders come to, each once.
+
+    Of a folder, all below it with a video's suffix, but for what was annotated before.
+
+    Returns:
+        the path of each, and the folder, relative, under which its outputs go: that within the folder given.
+
+    Raises:
+        EmotionRayError: a path that is not there, or no video in all.
+    """
+    found: dict[Path, tuple[Path, Path]] = {}
+    for text in paths:
+        path = Path(text).expanduser()
+        if path.is_dir():
+            for below in sorted(path.rglob("*")):
+                is_video = below.suffix.lower() in SUFFIXES and not below.name.startswith(".")
+                if is_video and below.is_file() and not below.stem.endswith(ANNOTATED):
+                    found.setdefault(below.resolve(), (below, below.parent.relative_to(path)))
+        else:
+            found.setdefault(path.resolve(), (path, Path()))
+    if not found:
+        raise EmotionRayError(f"no video in {', '.join(paths)}: give files, or folders with {' '.join(SUFFIXES)}")
+    return list(found.values())
+
+
+def check_free(outputs: Outputs, inputs: set[Path], force: bool) -> None:
+    """Refuses outputs that are another's input, or that are there already, without `force`.
+
+    Args:
+        inputs: resolved paths.
+
+    Raises:
+        EmotionRayError: as said.
+    """
+    for path in outputs.all:
+        if path.resolve() in inputs:
+            raise EmotionRayError(f"{path} is a video to be read: give another folder with --out")
+        if path.exists() and not force:
+            raise EmotionRayError(f"{path} is there already: give --force to replace it, or another folder with --out")
+
+
+@contextmanager
+def being_written(outputs: Outputs, force: bool) -> Iterator[Outputs]:
+    """Names beside the outputs' own to write to; they take their places when the block ends well, else they go.
+
+    Raises:
+        EmotionRayError: the folder can't be written, or an output has come to be there meanwhile.
+    """
+    parts = Outputs(*(path.with_name(f".{path.name}.part") for path in outputs.all))
+    try:
+        for path in outputs.all:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        yield parts
+        check_free(outputs, set(), force)
+        for part, path in zip(parts.all, outputs.all, strict=True):
+            if part.exists():
+                part.replace(path)
+    except OSError as error:
+        cause = error.strerror or error
+        raise EmotionRayError(f"can't write to {outputs.video.parent}: {cause}; give another folder with --out") from None
+    finally:
+        for part in parts.all:
+            part.unlink(missing_ok=True)

@@ -1,0 +1,50 @@
+"""One uploaded video, from its bytes to the same with boxes and emotions drawn on it. Runs in a thread."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from emotion_ray.inference.annotated import write_annotated
+from emotion_ray.service.prediction import check_length, stream_for
+from emotion_ray.service.running import Service
+from emotion_ray.service.uploads import Upload
+from emotion_ray.service.work import Job
+from emotion_ray.vision.video import Video
+
+
+def annotate(service: Service, upload: Upload, job: Job) -> bytes:
+    """The annotated video, H.264 in mp4.
+
+    Raises:
+        Problem: the request asks for what can't be, or the time is up.
+        Reject: no video that can be used.
+    """
+    limits = service.settings
+    stream = stream_for(service, service.models.get(upload.fields.get("model")), upload.fields.get("stride"))
+    with Video(upload.content, upload.name) as video:
+        check_length(video, limits.max_video_s)
+    with _file_in_memory() as path:
+        analysis = write_annotated(
+            upload.content,
+            upload.name,
+            stream,
+            path,
+            max_frames=limits.max_frames,
+            max_seconds=limits.max_video_s,
+            threads=max(1, limits.cpus_per_replica // limits.uploads_at_once),
+            progress=lambda *_: job.check(),
+        )
+        drawn = path.read_bytes()
+    service.metrics.worked(analysis.frames, len(analysis.faces), job.seconds)
+    return drawn
+
+
+@contextmanager
+def _file_in_memory() -> Iterator[Path]:
+    """A path for what can write to nothing else: it leads to no disk, and is gone with the process at the latest."""
+    number = os.memfd_create("annotated")
+    try:
+        yield Path(f"/proc/self/fd/{number}")
+    finally:
+        os.close(number)

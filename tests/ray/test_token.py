@@ -1,0 +1,64 @@
+"""A Ray that a command starts is for its user alone."""
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(150)]
+
+STARTS = """
+import json, os, subprocess, sys
+from emotion_ray.distributed.cluster import connected
+
+JOINS = "import ray, sys; ray.init(sys.argv[1]); print('joined')"
+
+with connected(1):
+    import ray
+    address = ray.get_runtime_context().gcs_address
+    intruder = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a-guess"}
+    tried = subprocess.run([sys.executable, "-c", JOINS, address], capture_output=True, text=True, env=intruder)
+    mode = os.environ.get("RAY_AUTH_MODE")
+    print(json.dumps({"code": tried.returncode, "out": tried.stdout, "err": tried.stderr, "mode": mode}))
+"""
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """What was seen of a Ray of its own, in a home that never had one."""
+    home = tmp_path_factory.mktemp("home")
+    folder = Path(tempfile.mkdtemp(prefix="er", dir="/tmp"))  # a short name: Ray puts sockets there
+    here = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    paths = os.pathsep.join(path for path in sys.path if path)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", STARTS],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env=here | {"HOME": str(home), "RAY_TMPDIR": str(folder), "PYTHONPATH": paths},
+        )
+        assert done.returncode == 0, done.stderr
+        yield json.loads(done.stdout.splitlines()[-1]) | {"home": home}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_the_token_is_for_its_owner_alone(own):
+    token = own["home"] / ".ray" / "auth_token"
+    assert len(token.read_text()) >= 32
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+
+
+def test_who_has_not_the_token_is_turned_away(own):
+    assert own["mode"] == "token"
+    assert own["code"] != 0
+    assert "joined" not in own["out"]
+    assert "AuthenticationError" in own["err"] or "authentication" in own["err"].lower()
+    assert "a-guess" not in own["err"]
