@@ -14,7 +14,7 @@ from emotion_ray.data.ravdess import EMOTIONS, Code
 
 PERIOD = 60  # frames in which a take runs through all expressions: what a clip holds
 STRONG = 1.15  # how much larger movements are at strong intensity
-_TIMING = 1.5  # frames: standard deviation of how much early or late a take is
+_TIMING = 2.0  # frames: standard deviation of how much early or late a take is
 _EXTENT = (0.75, 1.1)  # least and most that an expression is shown at normal intensity
 _REST = 0.25  # how far the face at rest is off the actor's own, either way
 _ONSET = 4  # frames until a take, which begins at rest, shows its first expression in full

@@ -7,7 +7,7 @@ from emotion_ray.data.ravdess import Code
 from emotion_ray.sample.expressions import movements_in_time, speech_in_time
 from emotion_ray.sample.looks import FACE, HEIGHT, LEFT, SCALE, TOP, WIDTH, Look, look_of
 
-VERSION = 2  # raise it with any change of a pixel or a sound
+VERSION = 3  # raise it with any change of a pixel or a sound
 SAMPLE_RATE = 44100
 MIN_FRAMES, MAX_FRAMES = 66, 75
 _GRAIN_PLAY, _GRAIN_MEAN = 64, 8

@@ -1,0 +1,25 @@
+#!/usr/bin/env python3
+"""Annotate a video with emotions: `jobs/online_inference.py --video V --model_type lstm --model_path P`.
+
+All other flags are those of `emotion-ray predict`.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from emotion_ray.cli import main
+
+
+def arguments() -> list[str]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--video", required=True, help="video, or folder of videos")
+    parser.add_argument("--model_type", required=True, choices=("lstm", "attention"), help="what --model_path holds")
+    parser.add_argument("--model_path", required=True, type=Path, help=".pth file, or a model's folder")
+    known, others = parser.parse_known_args()
+    model = ["--model", str(known.model_path.expanduser().absolute()), "--architecture", known.model_type]
+    return ["predict", known.video, *model, *others]
+
+
+if __name__ == "__main__":
+    sys.exit(main(arguments()))
