@@ -311,6 +311,7 @@ def test_a_huge_table_of_contents_is_not_read(tmp_path):
     assert caught.value.reason == "too_many_members"
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=6),

@@ -48,6 +48,7 @@ def test_a_clip_beyond_the_first_row_group_is_found(tmp_path):
     assert (cell(sheet(folder), 0, 5) == 90).all()
 
 
+@pytest.mark.slow
 def test_many_actors_are_cut_off(tmp_path):
     folder = Folder.at(tmp_path)
     write_shards(folder, [flat(f"clip-{n}", n, 0, 40) for n in range(1, MOST_ACTORS + 3)])

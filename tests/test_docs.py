@@ -50,6 +50,7 @@ def rows_by_actor(clips: Clips) -> list[int]:
     return sorted(range(len(clips)), key=lambda row: (clips.actor[row], clips.clip_id[row]))
 
 
+@pytest.mark.slow
 def test_pyarrow(folder, clips, monkeypatch):
     names = run(block("read_table", "to_numpy_ndarray()  # uint8"), folder, monkeypatch)
     order = rows_by_actor(clips)

@@ -248,6 +248,7 @@ def test_caches_that_cannot_be_written_in(archive, small_disk):
             download(archive, cache, settings=QUICK)
 
 
+@pytest.mark.slow
 def test_processes_fetch_one_archive_once(zenodo, archive, tmp_path):
     zenodo.fail_always(NAME, Fault(bytes_per_s=400_000))
     processes = [child(archive, tmp_path) for _ in range(3)]

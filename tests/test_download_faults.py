@@ -96,6 +96,7 @@ def test_statuses_that_do_not_pass(zenodo, archive, tmp_path, status, reason):
     assert [entry.name for entry in tmp_path.iterdir()] == [f"{NAME}.lock"], "no empty files are left"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("status", "as_date"), [(429, False), (503, False), (429, True)])
 def test_retry_after_is_honoured(zenodo, archive, tmp_path, status, as_date):
     until = int(time.time()) + 2
@@ -163,6 +164,7 @@ def test_a_server_that_does_not_say_how_much(zenodo, archive, tmp_path):
     assert reject_of(longer, tmp_path).reason == "wrong_length"
 
 
+@pytest.mark.slow
 def test_a_server_that_hangs(zenodo, archive, tmp_path):
     settings = replace(QUICK, timeout_s=0.4, tries=2)
     zenodo.fail(NAME, Fault(hang=True))

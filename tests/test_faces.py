@@ -27,6 +27,7 @@ def moving(count: int, step: int = 4) -> list[np.ndarray]:
     return [scene((1, 150 + step * index, 160)) for index in range(count)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("detector", DETECTORS)
 def test_a_face_is_followed(mtcnn, detector):
     crops = followed(mtcnn, moving(25), detector)
@@ -47,6 +48,7 @@ def test_a_tracked_face_has_the_exact_box(mtcnn):
     assert np.mean(overlaps) > 0.97
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("detector", DETECTORS)
 def test_where_there_is_no_face_nothing_comes(mtcnn, detector):
     assert followed(mtcnn, [grey()] * 20, detector) == []
@@ -54,6 +56,7 @@ def test_where_there_is_no_face_nothing_comes(mtcnn, detector):
     assert followed(mtcnn, [grey(10, 10)] * 3, detector) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("detector", DETECTORS)
 @pytest.mark.parametrize("late", [1, 7, 20])
 def test_frames_before_the_first_face_are_cropped_where_it_appears(mtcnn, detector, late):
@@ -67,6 +70,7 @@ def test_frames_before_the_first_face_are_cropped_where_it_appears(mtcnn, detect
         assert (crop.pixels == 10 + index).all(), "its own pixels, and in order"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("detector", DETECTORS)
 def test_a_frame_without_a_face_takes_the_previous_box(mtcnn, detector):
     frames = moving(20)
@@ -82,6 +86,7 @@ def test_a_frame_without_a_face_takes_the_previous_box(mtcnn, detector):
     assert centre(crops[12]) == pytest.approx(centre(crops[7]) + 20, abs=6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("detector", DETECTORS)
 def test_a_face_that_never_returns_keeps_its_place(mtcnn, detector):
     crops = followed(mtcnn, moving(3) + [grey()] * 30, detector)
@@ -135,6 +140,7 @@ def test_a_face_that_returns_in_time_is_the_same_face(mtcnn):
     assert all(crop.found for crop in crops[-3:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("detector", DETECTORS)
 def test_no_frame_depends_on_a_later_one(mtcnn, detector):
     frames = moving(12)

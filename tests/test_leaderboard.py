@@ -99,12 +99,14 @@ def test_a_sweep_of_failures_has_no_best():
         ranked([])
 
 
+@pytest.mark.slow
 def test_pictures_are_drawn(board, tmp_path):
     names = write_plots(Folder.at(tmp_path), board, HISTORIES)
     assert names == ["learning_curves.png", "learning_rate.png", "importance.png"]
     assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in names)
 
 
+@pytest.mark.slow
 def test_importance_is_that_of_the_setting_that_matters():
     rows = []
     for number in range(24):

@@ -62,6 +62,7 @@ def losses(epochs):
     return np.concatenate([epoch.step_losses for epoch in epochs])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("architecture", "plain"), [("lstm", PlainLSTM), ("attention", PlainAttention)])
 @pytest.mark.parametrize(("dtype", "steps", "tolerance"), [(torch.float64, 30, 1e-9), (torch.float32, 5, 1e-5)])
 def test_losses_are_those_of_the_plain_loop(architecture, plain, dtype, steps, tolerance):
@@ -98,6 +99,7 @@ def test_it_learns_what_can_be_learnt(architecture):
     assert np.mean(last.best.logits.argmax(1) == validation.emotion) == best["val_accuracy"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", MODELS)
 @pytest.mark.parametrize("settings", [SMALL, EVERYTHING])
 def test_a_run_repeats_and_a_resumed_one_goes_the_same_way(architecture, settings, tmp_path):

@@ -43,6 +43,7 @@ def assert_same_faces(ours: Faces, boxes: np.ndarray | None, probs: np.ndarray, 
         np.testing.assert_allclose(mine, theirs, rtol=0, atol=off)
 
 
+@pytest.mark.slow
 def test_all_faces_of_a_scene_are_the_original_s(mtcnn, original):
     pictures = [
         scene((1, 200, 150)),

@@ -25,6 +25,8 @@ from emotion_ray.models.architectures import build
 from emotion_ray.models.backbone import to_input
 from emotion_ray.settings import AttentionSettings, LSTMSettings, TrainSettings
 
+pytestmark = pytest.mark.slow
+
 EVIL = "<script>alert('1')</script>|*$x$"
 
 

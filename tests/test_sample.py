@@ -51,6 +51,7 @@ def test_the_takes_are_a_balanced_part_of_ravdess(size, actors, takes):
     assert actor_folds(range(1, actors + 1), seed=0, ravdess=True)
 
 
+@pytest.mark.slow
 def test_a_take_is_the_same_again_and_unlike_any_other(happy):
     assert happy.dtype == np.uint8
     assert happy.shape[1:] == (360, 480, 3)
@@ -65,6 +66,7 @@ def test_both_modalities_show_the_same_take(happy):
     np.testing.assert_array_equal(render_take(silent), happy)
 
 
+@pytest.mark.slow
 def test_archives_have_names_and_layout_of_ravdess(tiny):
     assert sorted(tiny.files) == [archive_name(1), archive_name(2)]
     for actor in (1, 2):
@@ -85,6 +87,7 @@ def test_the_index_lists_the_archives_as_zenodo_does(tiny):
         assert file["checksum"] == "md5:" + hashlib.md5(content).hexdigest()
 
 
+@pytest.mark.slow
 def test_a_member_is_h264_with_sound_that_looks_as_rendered(tiny, happy):
     path = tiny.folder / archive_name(1)
     content = read_member(path, list_members(path)[0][0])

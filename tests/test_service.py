@@ -171,6 +171,7 @@ def ten_faces() -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.slow
 def test_ten_faces_are_as_many_as_are_followed(root):
     for most in (10, 4):
         with client(root, max_faces=most) as connected:

@@ -19,6 +19,8 @@ from emotion_ray.service.images import picture_size
 from emotion_ray.service.live import HEADER, MOST_UNREAD, NEWEST_KEPT
 from emotion_ray.service.problems import Problem
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):

@@ -58,6 +58,7 @@ def test_ravdess_has_the_six_folds_of_the_literature():
     assert [np.bincount(labels[split.test]).tolist() for split in splits] == [[16] + [32] * 7] * 6
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.sets(st.integers(1, 24), min_size=3), st.integers(0, 2**31))
 def test_actor_splits_keep_actors_apart(chosen, seed):

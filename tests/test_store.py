@@ -77,6 +77,7 @@ def test_a_store_may_be_named_by_a_uri(tmp_path):
     assert load_stored(tmp_path.as_uri(), "m").record.metrics == FULL.metrics
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plain", [PlainLSTM, PlainAttention])
 def test_a_baseline_file_gives_the_baseline_logits(plain, tmp_path):
     torch.manual_seed(0)

@@ -97,7 +97,9 @@ def test_two_real_faces_are_followed_side_by_side(mtcnn):
     stream = EmotionStream(mtcnn, small_model())
     frames = [scene((0.8, 130 + 2 * index, 170), (0.7, 480 - 2 * index, 190)) for index in range(20)]
     observations = stream.push(frames, [index / float(RATE) for index in range(20)])
-    assert all([face.track for face in one.faces] == [1, 2] and all(face.found for face in one.faces) for one in observations)
+    assert all(
+        [face.track for face in one.faces] == [1, 2] and all(face.found for face in one.faces) for one in observations
+    )
     first, second = observations[-1].faces
     assert (first.box[0] + first.box[2]) / 2 == pytest.approx(168, abs=10)
     assert (second.box[0] + second.box[2]) / 2 == pytest.approx(442, abs=10)

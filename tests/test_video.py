@@ -137,6 +137,7 @@ def test_colours_are_swscale_s_as_the_reference_has_them(real_clips):
     assert np.array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_a_real_take_is_counted_by_decoding_it(real_clips):
     counts = {}
     for name, path in real_clips.items():
