@@ -1,4 +1,4 @@
-"""A stand-in for the face detector, whose faces are written down frame by frame, and models small enough to run often."""
+"""A stand-in for the face detector, whose faces are written down frame by frame, and models that run fast."""
 
 from collections.abc import Callable, Iterable
 

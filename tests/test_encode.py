@@ -1,5 +1,6 @@
 """Videos that are written: what other programs read in them."""
 
+import io
 from fractions import Fraction
 from pathlib import Path
 
@@ -126,9 +127,17 @@ def test_a_rate_that_aac_does_not_know_is_changed(tmp_path):
         assert written.streams.audio[0].rate == 48000
 
 
-def test_damaged_sound_costs_no_picture(tmp_path):
-    content = sounding_video("mp4", "aac")
-    path = rewritten(content[: content.index(b"moov")] + content[content.index(b"moov") :], tmp_path / "out.mp4")
+@pytest.mark.parametrize("codec", ["aac", "flac", "libopus"])
+@pytest.mark.parametrize("seed", range(4))
+def test_damaged_sound_costs_no_picture(tmp_path, codec, seed):
+    rng = np.random.default_rng(seed)
+    content = bytearray(sounding_video("mkv", codec))
+    with av.open(io.BytesIO(content)) as source:
+        sounds = [packet for packet in source.demux(audio=0) if packet.size]
+        for packet in sounds[5:-5:2]:
+            place = content.index(bytes(packet))
+            content[place : place + packet.size] = rng.bytes(packet.size)
+    path = rewritten(bytes(content), tmp_path / "out.mp4")
     with av.open(str(path)) as written:
         assert len(list(written.decode(video=0))) == 25
 

@@ -96,7 +96,7 @@ def test_json_tells_all_of_it(work, root):
     assert first["video"] == "take.mp4"
     assert (first["frames"], second["frames"]) == (12, 10)
     assert sum(first["faces"][0]["probabilities"].values()) == pytest.approx(1, abs=1e-3)
-    [row] = csv.DictReader(Path(first["timeline"]).open())
+    [row] = csv.DictReader(Path(first["timeline"]).read_text().splitlines())
     assert row["label"] == first["faces"][0]["label"]
     assert names("made") == {
         Path(one[key]).name for one in told["videos"] for key in ("annotated", "timeline", "picture")

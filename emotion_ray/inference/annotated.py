@@ -50,6 +50,6 @@ def write_annotated(
             writer.add(annotator.draw(frame.rgb, observation), frame.time)
             if progress is not None:
                 progress(frame.time, video.declared_s)
-    if sound.cut_short:
-        analysis.warnings.append(f"the sound of {name} is damaged or cut off")
+    if sound.is_damaged:
+        analysis.warnings.append(f"the sound of {name} is damaged")
     return analysis

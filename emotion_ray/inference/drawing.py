@@ -31,7 +31,7 @@ class _Rectangle:
         return self.x0 < other.x1 and other.x0 < self.x1 and self.y0 < other.y1 and other.y0 < self.y1
 
     def is_within(self, height: int, width: int) -> bool:
-        return 0 <= self.x0 and 0 <= self.y0 and self.x1 <= width and self.y1 <= height
+        return self.x0 >= 0 and self.y0 >= 0 and self.x1 <= width and self.y1 <= height
 
 
 class Annotator:
@@ -142,7 +142,9 @@ class Annotator:
         for row, label in enumerate(self._labels, start=1):
             self._draw_bar(picture, place.y0 + row * self._row + self._gap, left, right, label, face)
 
-    def _draw_bar(self, picture: np.ndarray, top: int, left: int, right: int, label: str, face: FaceObservation) -> None:
+    def _draw_bar(
+        self, picture: np.ndarray, top: int, left: int, right: int, label: str, face: FaceObservation
+    ) -> None:
         """A row of the panel: a label and its probability as a bar; the bar is empty while there is none."""
         told = face.prediction
         is_first = told is not None and told.label == label

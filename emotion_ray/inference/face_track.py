@@ -77,9 +77,7 @@ class FaceTrack:
 
     def observation(self) -> FaceObservation:
         box = np.array(self.crop.box, np.float32)
-        return FaceObservation(
-            self.number, box, self.crop.prob, self.crop.found, len(self._window), self.prediction
-        )
+        return FaceObservation(self.number, box, self.crop.prob, self.crop.found, len(self._window), self.prediction)
 
 
 def _if_seen(frames: list[BufferedFrame]) -> list[BufferedFrame]:

@@ -91,7 +91,9 @@ def being_written(outputs: Outputs, force: bool) -> Iterator[Outputs]:
                 part.replace(path)
     except OSError as error:
         cause = error.strerror or error
-        raise EmotionRayError(f"can't write to {outputs.video.parent}: {cause}; give another folder with --out") from None
+        raise EmotionRayError(
+            f"can't write to {outputs.video.parent}: {cause}; give another folder with --out"
+        ) from None
     finally:
         for part in parts.all:
             part.unlink(missing_ok=True)

@@ -123,4 +123,4 @@ def _progress(console: Console) -> Progress:
         TextColumn("{task.completed:.1f} s of video"),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=console, transient=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

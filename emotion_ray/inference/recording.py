@@ -83,11 +83,13 @@ def _frames(camera: cv2.VideoCapture, seconds: float | None) -> Iterator[tuple[n
 
 @contextmanager
 def _camera(number: int) -> Iterator[cv2.VideoCapture]:
-    cv2.setLogLevel(0)  # what it says where there is no camera, we say below
+    cv2.utils.logging.setLogLevel(
+        cv2.utils.logging.LOG_LEVEL_SILENT
+    )  # what it says where there is no camera, we say below
     camera = cv2.VideoCapture(number)
     try:
         if not camera.isOpened():
-            raise EmotionRayError(f"camera {number} can't be opened: is it plugged in and free? The first is --camera 0")
+            raise EmotionRayError(f"camera {number} can't be opened: is it plugged in and free? The first one is 0")
         yield camera
     finally:
         camera.release()

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import warnings
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -74,7 +75,9 @@ def picture(analysis: Analysis) -> bytes:
         left_out = f", {len(faces)} of {len(analysis.faces)} faces" if len(faces) < len(analysis.faces) else ""
         figure.suptitle(f"{_shown(analysis.name)}{left_out}", x=0.01, ha="left", fontsize=10.5)
         png = io.BytesIO()
-        figure.savefig(png, format="png")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a file's name in letters that the font lacks
+            figure.savefig(png, format="png")
     return png.getvalue()
 
 

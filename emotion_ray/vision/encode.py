@@ -1,7 +1,7 @@
 """Video out: H.264 in mp4, as every browser plays it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -57,7 +57,8 @@ class H264Writer:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
-            self._container.close()
+            with suppress(OSError, av.error.FFmpegError):  # it would hide what went wrong before
+                self._container.close()
             return
         with self._told():
             if self._stream is not None:
@@ -113,7 +114,7 @@ class H264Writer:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except OSError as error:  # PyAV's errors of the file are too
+        except (OSError, av.error.FFmpegError) as error:
             cause = error.strerror or error
             raise EmotionRayError(f"can't write {self._path}: {cause}; free space or give another folder") from None
 

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from itertools import chain
 
 import av
 
@@ -17,7 +18,7 @@ class Sound:
 
     Attributes:
         is_there: whether there is one that can be read.
-        cut_short: whether it ended early by an error.
+        is_damaged: whether some of it could not be read.
 
     Args:
         content: the whole file.
@@ -25,7 +26,7 @@ class Sound:
     """
 
     def __init__(self, content: bytes, start_s: float):
-        self.cut_short = False
+        self.is_damaged = False
         self._start_s = start_s
         self._source = av.open(
             io.BytesIO(content), container_options={"format_whitelist": FORMATS}, metadata_errors="ignore"
@@ -64,18 +65,21 @@ class Sound:
             yield packet
 
     def _copied(self) -> Iterator[av.Packet]:
+        last = None
         for packet in self._demuxed():
-            if packet.pts is not None and packet.dts is not None:
-                shift = round(self._start_s / packet.time_base)
-                packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
-                packet.stream = self._out
-                yield packet
+            if packet.pts is None or packet.dts is None or (last is not None and packet.dts <= last):
+                continue  # the end of the stream; or a damaged time, which the file being written can't take
+            last = packet.dts
+            shift = round(self._start_s / packet.time_base)
+            packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+            packet.stream = self._out
+            yield packet
 
     def _encoded(self) -> Iterator[av.Packet]:
         context = self._out.codec_context
         resampler = av.AudioResampler("fltp", context.layout, context.rate, frame_size=1024)  # AAC's
         shift = round(self._start_s * context.rate)
-        for frame in [*self._decoded(), None]:
+        for frame in chain(self._decoded(), [None]):
             for resampled in resampler.resample(frame):
                 resampled.pts = resampled.pts - shift
                 yield from self._out.encode(resampled)
@@ -83,10 +87,13 @@ class Sound:
 
     def _decoded(self) -> Iterator[av.AudioFrame]:
         for packet in self._demuxed():
-            yield from packet.decode()
+            try:
+                yield from packet.decode()
+            except (av.error.FFmpegError, ValueError):
+                self.is_damaged = True  # what follows may be whole again
 
     def _demuxed(self) -> Iterator[av.Packet]:
         try:
             yield from self._source.demux(self._stream)
         except (av.error.FFmpegError, ValueError):
-            self.cut_short = True
+            self.is_damaged = True
