@@ -39,6 +39,9 @@ PROOFS = (
     _bench("prepare"),
     Proof("proof", "chaos_prepare.py"),
     _bench("learn"),
+    _bench("inference"),
+    Proof("proof", "fuzz_service.py"),
+    Proof("bench", "scale.py", (*_bench("scale").arguments, "--graph")),
     Proof("proof", "sample_difficulty.py"),
 )
 

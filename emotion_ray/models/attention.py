@@ -88,11 +88,12 @@ class AttentionClassifier(nn.Module):
         was_training = self.training
         self.eval()
         x, maps = self._with_positions(features_BTF), []
-        for layer in self.attention.layers:
+        for number, layer in enumerate(self.attention.layers, start=1):
             seen = layer.norm1(x) if layer.norm_first else x
             attend = layer.self_attn
             maps.append(attend(seen, seen, seen, key_padding_mask=padded_BT, average_attn_weights=False)[1])
-            x = layer(x, src_key_padding_mask=padded_BT)
+            if number < len(self.attention.layers):  # what the last one gives is no frame's to look at
+                x = layer(x, src_key_padding_mask=padded_BT)
         self.train(was_training)
         return torch.stack(maps, dim=1)
 
