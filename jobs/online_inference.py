@@ -12,7 +12,9 @@ from emotion_ray.cli import main
 
 
 def arguments() -> list[str]:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--video", required=True, help="video, or folder of videos")
     parser.add_argument("--model_type", required=True, choices=("lstm", "attention"), help="what --model_path holds")
     parser.add_argument("--model_path", required=True, type=Path, help=".pth file, or a model's folder")

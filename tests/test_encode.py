@@ -127,6 +127,39 @@ def test_a_rate_that_aac_does_not_know_is_changed(tmp_path):
         assert written.streams.audio[0].rate == 48000
 
 
+def test_mp3_at_a_rate_that_mp4_does_not_know_becomes_aac(tmp_path):
+    path = rewritten(sounding_video("flv", "libmp3lame", hz=11025), tmp_path / "out.mp4")
+    with av.open(str(path)) as written:
+        assert written.streams.audio[0].codec_context.codec.canonical_name == "aac"
+
+
+def test_sound_that_is_no_number_costs_no_picture(tmp_path):
+    content = sounding_video("mkv", "pcm_f32le")
+    with av.open(io.BytesIO(content)) as source:
+        packet = bytes([packet for packet in source.demux(audio=0) if packet.size][10])
+    path = rewritten(content.replace(packet, b"\xff" * len(packet)), tmp_path / "out.mp4")
+    with av.open(str(path)) as written:
+        assert len(list(written.decode(video=0))) == 25
+
+
+def test_sound_ends_where_it_is_told_to(tmp_path):
+    content = sounding_video("mkv", "flac", frames=50)
+    with (
+        Sound(content, 0.0, most_s=0.5) as sound,
+        H264Writer(tmp_path / "out.mp4", 25, sound=sound, threads=1) as writer,
+    ):
+        writer.add(numbered(0), 0.0)
+    with av.open(str(tmp_path / "out.mp4")) as written:
+        assert [frame.time for frame in written.decode(audio=0)][-1] == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_colon_in_a_name_is_no_protocol(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with H264Writer(Path("talk: part 1.mp4"), 25) as writer:
+        writer.add(numbered(0), 0.0)
+    assert (tmp_path / "talk: part 1.mp4").stat().st_size > 500
+
+
 @pytest.mark.parametrize("codec", ["aac", "flac", "libopus"])
 @pytest.mark.parametrize("seed", range(4))
 def test_damaged_sound_costs_no_picture(tmp_path, codec, seed):

@@ -17,7 +17,7 @@ FREE = ("errors", "settings", "allocator")
 """May be imported by all."""
 ORDER = ("data", "vision", "sample", "models", "learning", "inference", "service", "distributed", "cli")
 """Each may import from those to its left."""
-BESIDE = {"real_clips": "sample", "demo": "cli", "doctor": "cli"}
+BESIDE = {"real_clips": "sample", "walkthrough": "cli", "doctor": "cli"}
 """Stand with another."""
 MOST_LINES = 350
 MOST_LINES_OF_A_JOB = 40

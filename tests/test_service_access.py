@@ -145,3 +145,10 @@ def test_the_command_refuses_to_serve_others_without_a_key_and_starts_nothing(ro
     said = capsys.readouterr()
     assert said.out == "" and said.err.count("\n") == 1
     assert "without an API key the service listens on this machine alone, not on 0.0.0.0" in said.err
+
+
+@pytest.mark.parametrize("key", ["k\u00fcrzer-geht-es-nicht", "two lines of a\nlonger text"])
+def test_a_key_that_no_header_can_carry_is_refused(key, monkeypatch):
+    monkeypatch.setenv(KEY_VARIABLE, key)
+    with pytest.raises(EmotionRayError, match="can't travel in a header"):
+        access_of(ServeSettings())

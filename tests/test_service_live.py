@@ -284,3 +284,12 @@ def test_damaged_headers_are_problems():
             json.dumps(refused.document())
         else:
             assert 0 <= width < 2**24 + 1 and 0 <= height < 2**24 + 1
+
+
+@pytest.mark.parametrize("put_in", [b"\xff\x00\x00\x02", b"\xff\xda\x00\x02" * 200], ids=["stuffed zero", "scans"])
+def test_a_header_that_a_decoder_reads_otherwise_is_refused(put_in):
+    """Behind a stuffed zero decoders look for the next marker, so they may find another size than we did."""
+    assert picture_size(PICTURE) == (64, 48)
+    at = 2 if put_in.startswith(b"\xff\x00") else len(PICTURE)
+    with pytest.raises(Problem, match="bad_picture"):
+        picture_size(PICTURE[:at] + put_in + PICTURE[at:])

@@ -6,6 +6,7 @@ import pytest
 from portrait_video import portrait_video
 from served import client, problem, store_model, upload
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 
 from emotion_ray.service import work as module
 from emotion_ray.service.metrics import Unmeasured
@@ -149,3 +150,21 @@ def test_an_upload_that_trickles_in_is_cut_off(root):
     with pytest.raises(Problem) as caught:
         asyncio.run(read_upload(Slowly(), ServeLimits(upload_limit_s=0.2)))
     assert caught.value.status == 408 and time.monotonic() - began < 5
+
+
+def test_an_upload_that_breaks_off_is_no_error_of_ours():
+    class BrokenOff:
+        headers = Headers({"content-type": "multipart/form-data; boundary=x"})
+
+        async def stream(self):
+            yield b'--x\r\nContent-Disposition: form-data; name="video"; filename="v"\r\n\r\n'
+            raise ClientDisconnect
+
+    with pytest.raises(Problem) as caught:
+        asyncio.run(read_upload(BrokenOff(), ServeLimits()))
+    assert (caught.value.status, caught.value.reason) == (400, "cut_off")
+
+
+def test_no_place_at_all_is_a_full_queue():
+    with pytest.raises(Problem, match="busy"), jobs_of(at_once=0, queue=0).place():
+        pass

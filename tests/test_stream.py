@@ -309,3 +309,18 @@ def test_an_hour_takes_no_more_memory_than_some_minutes():
 class _Forgetful(list):
     def append(self, _: object) -> None:
         pass
+
+
+@pytest.mark.parametrize("fps", [7.5, 10.0, 15.0, 29.97])
+def test_a_face_that_goes_before_it_has_its_frames_gets_an_estimate_at_any_rate(fps):
+    """Where a picture stands for several of the model's frames, the face may end at any of them."""
+    observations = run(lambda index: [LEFT] if index < 0.6 * fps else [], round(3 * fps), fps=fps)
+    [(_, told)] = predictions(observations)
+    assert told.early and told.frames == pytest.approx(18, abs=3)
+    assert tracks(observations[-1]) == []
+
+
+def test_the_last_frame_stands_for_two_seconds_at_most():
+    stream = EmotionStream(ScriptedDetector(always(LEFT)), small_model())
+    stream.push([scripted_frame(0)], [0.0])
+    assert stream.finish(1e-6).faces[0].buffered == 60

@@ -147,3 +147,9 @@ def test_a_real_take_is_counted_by_decoding_it(real_clips):
             assert 28 < video.fps < 31
         assert all(math.isclose(b - a, 1 / RATE, abs_tol=2e-3) for a, b in pairwise(times))
     assert counts["data/1001_DFA_HAP_XX.flv"] == 56
+
+
+def test_a_rate_that_can_not_be_is_none():
+    with Video(counted_video("mp4", 3, Fraction(1, 100)), "slow") as video:
+        assert video.fps == pytest.approx(29.97, abs=0.01)
+        assert [frame.time for frame in video.frames()] == [0, 100, 200]

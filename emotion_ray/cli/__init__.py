@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import tyro
 
-from emotion_ray.cli.clips import demo, export, prepare
+from emotion_ray.cli.clips import export, prepare
 from emotion_ray.cli.doctor import doctor
 from emotion_ray.cli.learning import evaluate, train, tune
 from emotion_ray.cli.serving import serve
 from emotion_ray.cli.use import predict
+from emotion_ray.cli.walkthrough import demo, reproduce
 from emotion_ray.errors import EmotionRayError
 
 STOPPED = 130  # what a shell expects after Ctrl-C
@@ -33,9 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    commands = (demo, reproduce, prepare, export, train, tune, evaluate, predict, serve, doctor)
     try:
         tyro.extras.subcommand_cli_from_dict(
-            {one.__name__: one for one in (prepare, export, demo, train, tune, evaluate, predict, serve, doctor)},
+            {one.__name__: one for one in commands},
             prog="emotion-ray",
             description="Facial emotion recognition from video on Ray.",
             args=sys.argv[1:] if arguments is None else arguments,

@@ -1,6 +1,5 @@
-"""The commands that get clips: prepare, export, demo."""
+"""The commands that get clips: prepare, export."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -42,22 +41,6 @@ def prepare(settings: Flat[PrepareSettings], start_anew: bool = False, json: boo
         )
         return
     _show(done, console)
-
-
-def demo(root: str | None = None) -> None:
-    """The whole job on the synthetic sample, on this machine; no network needed.
-
-    Examples: `emotion-ray demo`, `emotion-ray demo --root demo/`.
-
-    Args:
-        root: folder under which everything is made. Default: demo under `$EMOTION_RAY_HOME` or `~/emotion_ray`.
-    """
-    from emotion_ray.demo import demo as run
-
-    folder = Path(root or f"{default_root()}/demo")
-    console = console_for(json=False)
-    _show(run(folder, console), console)
-    console.print("the same with the real data: emotion-ray prepare --actors 1-10")
 
 
 def export(png: str, clips: str | None = None) -> None:

@@ -23,7 +23,7 @@ from emotion_ray.settings import CropSettings
 
 CLIPS_A_WRITE = 32  # 22 MB of crops: large enough for a shard, small enough to lose
 WORKERS_FED = 16  # by one task that reads takes at hand, and by one that writes shards: both have time to spare
-BYTES_IN_FLIGHT_A_WORKER = 96 * 2**20  # encoded takes and clips that wait: some fifteen of each
+BYTES_IN_FLIGHT_A_WORKER = 192 * 2**20  # encoded takes and clips, waiting and worked on: with half, workers stand idle
 
 # Sets the crop workers apart: no other stage takes one, which would make a new one import PyTorch anew. Memory in
 # 2 MB pages makes a take 7% faster; glibc reads this before Python runs.

@@ -126,9 +126,9 @@ def _files(folder: Folder) -> list[str]:
 def _run(settings: PrepareSettings, folder: Folder, plan: Plan, place: Place, console: Console) -> None:
     """Runs the graph until all that is planned is a clip or a reject."""
     cache = settings.cache_folder
-    archives = [one.archive for one in plan.work() if one.archive]
-    if archives and place.nodes == 1:
-        check_space(archives, cache, DownloadSettings().spare_bytes)
+    wanted = [one.archive for one in plan.work() if one.archive]
+    if wanted and place.nodes == 1:
+        check_space(wanted, cache, DownloadSettings().spare_bytes)
     tally = Tally.remote()
     graph = Graph(
         folder=folder,

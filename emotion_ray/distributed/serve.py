@@ -114,7 +114,7 @@ def serving(settings: ServeSettings, console: Console) -> Iterator[str]:
         raise EmotionRayError(f"there is no model {settings.model!r} in {settings.store}: there are {', '.join(names)}")
     logging.getLogger("ray.serve").setLevel(logging.WARNING)  # what it would tell, we do
     os.environ[CALLBACK] = PROXY_CALLBACK  # for a Ray of our own; on a cluster the controller is told
-    with connected() as place:
+    with connected(metrics=True) as place:
         needed = settings.replicas * settings.cpus_per_replica
         if needed > place.cpus:
             raise EmotionRayError(

@@ -45,7 +45,7 @@ def write_annotated(
         for frame, observation in analyse_video(video, stream, analysis, max_frames, max_seconds):
             if writer is None:
                 annotator = Annotator(*frame.rgb.shape[:2], stream.labels, stream.length)
-                sound = stack.enter_context(Sound(content, video.start_s))
+                sound = stack.enter_context(Sound(content, video.start_s, max_seconds or float("inf")))
                 writer = stack.enter_context(H264Writer(path, video.fps, video.colorspace, sound, threads))
             writer.add(annotator.draw(frame.rgb, observation), frame.time)
             if progress is not None:

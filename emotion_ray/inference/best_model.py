@@ -1,5 +1,6 @@
 """Which model of a store is used where none is named."""
 
+import math
 from collections.abc import Mapping
 
 from emotion_ray.models.record import ModelRecord
@@ -11,7 +12,12 @@ def best_model(records: Mapping[str, ModelRecord]) -> str | None:
 
 
 def recorded_uar(record: ModelRecord) -> float:
-    """In 0..1; 0 where none was measured. A record holds a number, or it with its interval."""
-    value = record.metrics.get("uar")
+    """In 0..1; 0 where none was measured."""
+    return recorded_figure(record, "uar") or 0.0
+
+
+def recorded_figure(record: ModelRecord, name: str) -> float | None:
+    """A metric, such as "war"; None where it was not measured. A record holds a number, or it with its interval."""
+    value = record.metrics.get(name)
     value = value[0] if isinstance(value, (list, tuple)) and value else value
-    return float(value) if isinstance(value, (int, float)) else 0.0
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None

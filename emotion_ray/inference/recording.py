@@ -83,9 +83,8 @@ def _frames(camera: cv2.VideoCapture, seconds: float | None) -> Iterator[tuple[n
 
 @contextmanager
 def _camera(number: int) -> Iterator[cv2.VideoCapture]:
-    cv2.utils.logging.setLogLevel(
-        cv2.utils.logging.LOG_LEVEL_SILENT
-    )  # what it says where there is no camera, we say below
+    # what it says where there is no camera, we say below
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     camera = cv2.VideoCapture(number)
     try:
         if not camera.isOpened():

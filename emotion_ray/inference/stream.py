@@ -97,9 +97,9 @@ class EmotionStream:
         """
         if self._last is None:
             return None
-        for seen in self._faces.go_on(self._steps(self._nearest.rest(0.5 / fps))):
-            self._seen = seen
-        last = Observation(self._last.time, self._faces.close())
+        rest = self._nearest.rest(min(0.5 / fps, PAUSE_S))
+        told = [*self._faces.go_on(self._steps(rest)), self._faces.close()]
+        last = Observation(self._last.time, _newest(told))
         self._last = None
         return last
 
@@ -130,7 +130,12 @@ class EmotionStream:
             ends.append(len(steps))
         seen_after = [self._seen, *self._faces.go_on(steps)]
         self._seen = seen_after[-1]
-        return [Observation(picture.time, seen_after[end]) for picture, end in zip(pictures, ends, strict=True)]
+        observations, begin = [], 0
+        for picture, end in zip(pictures, ends, strict=True):
+            during = seen_after[begin + 1 : end + 1] or [seen_after[end]]
+            observations.append(Observation(picture.time, _newest(during)))
+            begin = end
+        return observations
 
     def _steps(self, nearest: Iterator[tuple[float, Picture]]) -> list[Step]:
         steps = []
@@ -138,3 +143,8 @@ class EmotionStream:
             steps.append(Step(picture, picture is not self._newest))
             self._newest = picture
         return steps
+
+
+def _newest(seen: list[list[FaceObservation]]) -> list[FaceObservation]:
+    """What was said last of each face: one may have ended at a step before the last."""
+    return list({face.track: face for faces in seen for face in faces}.values())

@@ -100,11 +100,13 @@ def access_of(settings: ServeSettings) -> Access:
     """Reads the API key, from the file of the settings or else from `$EMOTION_RAY_API_KEY`.
 
     Raises:
-        EmotionRayError: the key can't be read or is too short, or others could reach the service and it has none.
+        EmotionRayError: the key can't be read or used, or others could reach the service and it has none.
     """
     key = _read_key(settings)
     if key is not None and len(key) < SHORTEST_KEY:
         raise EmotionRayError(f"the API key has {len(key)} characters: give it at least {SHORTEST_KEY}")
+    if key is not None and not (key.isascii() and key.isprintable()):
+        raise EmotionRayError("the API key can't travel in a header: use ASCII letters, digits and signs, on one line")
     if key is None and not _is_loopback(settings.host):
         raise EmotionRayError(
             f"without an API key the service listens on this machine alone, not on {settings.host}: "
@@ -116,7 +118,7 @@ def access_of(settings: ServeSettings) -> Access:
 
 def _read_key(settings: ServeSettings) -> str | None:
     if settings.api_key_file is None:
-        return os.environ.get(KEY_VARIABLE) or None
+        return os.environ.get(KEY_VARIABLE, "").strip() or None
     path = Path(settings.api_key_file).expanduser()
     try:
         return path.read_text().strip()

@@ -6,6 +6,7 @@ import numpy as np
 from emotion_ray.service.problems import Problem
 
 SMALLEST_SIDE = 16  # px; the detector sees nothing in less
+MOST_SCANS = 100  # of a JPEG: a progressive one has about ten, and each more goes over all pixels again
 _JPEG_STANDALONE = (0x01, *range(0xD0, 0xD8))  # markers without a length: TEM and the restart markers
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15; the three are other segments
 
@@ -54,6 +55,8 @@ def picture_size(content: bytes) -> tuple[int, int]:
 
 
 def _jpeg_size(content: bytes) -> tuple[int, int]:
+    if content.count(b"\xff\xda") > MOST_SCANS:
+        raise ValueError("too many scans")
     at = 2
     while True:
         if content[at] != 0xFF:
@@ -65,7 +68,7 @@ def _jpeg_size(content: bytes) -> tuple[int, int]:
             at += 2
         elif marker in _JPEG_FRAMES:
             return _number(content, at + 7, 2, "big"), _number(content, at + 5, 2, "big")
-        elif marker in (0xD9, 0xDA):
+        elif marker in (0x00, 0xD9, 0xDA):  # of a stuffed zero decoders skip two bytes, not the length behind it
             raise ValueError("pixels before a size")
         else:
             at += 2 + _number(content, at + 2, 2, "big")

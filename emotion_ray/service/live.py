@@ -35,6 +35,7 @@ LATEST_S = 1e11  # a time beyond it is no time
 DONE = 1000  # these are close codes of RFC 6455 and its registry
 _CLOSE_CODES = {400: 1007, 413: 1009, 415: 1007, 422: 1007, 429: 1013, 500: 1011, 503: 1013}
 _OTHER_CLOSE_CODE = 1008
+_FIRST_FREE_CODE = 3000  # from here on clients choose codes as they like: measured as one
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,14 +115,15 @@ class LiveSession:
                         receiving.cancel()
             code = DONE
         except WebSocketDisconnect as gone:
-            return gone.code
+            return min(gone.code, _FIRST_FREE_CODE)
         except TimeoutError:
             detail = f"A live session lasts {self._limits.live_limit_s:g} s at most."
             code = await self._tell(Problem(408, "session_over", detail))
         except Exception as error:
             code = await self._tell(problem_of(error))
         if self._websocket.application_state is WebSocketState.CONNECTED:
-            await self._websocket.close(code)
+            with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # it was closed at the other end
+                await self._websocket.close(code)
         return code
 
     async def _begin(self) -> EmotionStream:
@@ -197,9 +199,10 @@ class LiveSession:
 
     async def _send(self, **message: Any) -> None:
         try:
-            await self._websocket.send_text(json.dumps(message, allow_nan=False))
-        except (RuntimeError, OSError):
-            raise WebSocketDisconnect from None  # it was closed at the other end
+            async with asyncio.timeout(self._limits.live_idle_s):
+                await self._websocket.send_text(json.dumps(message, allow_nan=False))
+        except (RuntimeError, OSError):  # a TimeoutError is one
+            raise WebSocketDisconnect from None  # it was closed at the other end, or nothing is read there
 
     async def _tell(self, problem: Problem) -> int:
         """Tells of a problem and gives the close code for it."""

@@ -1,18 +1,20 @@
 """The models that are served: what the store holds, the last used of them loaded."""
 
+import logging
 import threading
 import time
 from collections import OrderedDict
 from typing import Any
 
 from emotion_ray.errors import EmotionRayError
-from emotion_ray.inference.best_model import best_model
+from emotion_ray.inference.best_model import best_model, recorded_figure
 from emotion_ray.models.record import ModelRecord
 from emotion_ray.models.store import LoadedModel, list_models, load_stored
 from emotion_ray.service.problems import Problem, busy
 
 LISTED_FOR_S = 2.0  # a new model is seen after this at the latest
 SHOWN_NAMES = 20
+log = logging.getLogger(__name__)
 
 
 class Models:
@@ -75,24 +77,26 @@ class Models:
 
     def _list(self) -> dict[str, ModelRecord]:
         if time.monotonic() - self._listed_at > LISTED_FOR_S:
-            found = list_models(self._store)
+            try:
+                found = list_models(self._store)
+            except EmotionRayError as error:
+                if not self._records:
+                    raise
+                log.warning("%s; going on with the models known before", error)
+                found = self._records
             self._records = {name: record for name, record in found.items() if isinstance(record, ModelRecord)}
             self._listed_at = time.monotonic()
         return self._records
 
     def _default_of(self, records: dict[str, ModelRecord]) -> str:
-        if self._default is not None:
+        if self._default in records:
             return self._default
+        if self._default is not None:
+            raise busy(f"The model {self._default}, which is to answer, is not there.", 503)
         best = best_model(records)
         if best is None:
             raise busy("There is no model yet: `make demo` or `emotion-ray train` makes one.", 503)
         return best
-
-
-def _figure(record: ModelRecord, name: str) -> float | None:
-    value = record.metrics.get(name)
-    value = value[0] if isinstance(value, (list, tuple)) and value else value
-    return float(value) if isinstance(value, (int, float)) else None
 
 
 def _described(name: str, record: ModelRecord) -> dict[str, Any]:
@@ -102,8 +106,8 @@ def _described(name: str, record: ModelRecord) -> dict[str, Any]:
         "labels": list(record.labels),
         "frames": record.frames,
         "created": record.created,
-        "uar": _figure(record, "uar"),
-        "war": _figure(record, "war"),
+        "uar": recorded_figure(record, "uar"),
+        "war": recorded_figure(record, "war"),
         "protocol": record.protocol,
         "data": str(record.data.get("name", "")),
         "synthetic": bool(record.data.get("synthetic", False)),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from emotion_ray.service.access import Access
-from emotion_ray.service.metrics import Metrics
+from emotion_ray.service.metrics import Metrics, Unmeasured
 from emotion_ray.service.models import Models
 from emotion_ray.service.work import Work
 from emotion_ray.settings import ServeSettings
@@ -34,7 +34,7 @@ class Service:
     def of(cls, settings: ServeSettings, access: Access, metrics: Metrics) -> "Service":
         models = Models(settings.store, settings.model, settings.models_in_memory)
         uploads = Work(settings.uploads_at_once, settings.queue, settings.time_limit_s, metrics)
-        live = Work(settings.live_at_once, 0, LIVE_STEP_LIMIT_S, metrics)
+        live = Work(settings.live_at_once, 0, LIVE_STEP_LIMIT_S, Unmeasured())  # what waits are uploads alone
         return cls(settings, access, metrics, models, MTCNN(), uploads, live)
 
     @property

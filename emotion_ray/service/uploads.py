@@ -8,6 +8,7 @@ from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 
 from emotion_ray.service.problems import Problem
 from emotion_ray.settings import ServeLimits
@@ -60,6 +61,8 @@ async def read_upload(request: Request, limits: ServeLimits) -> Upload:
     except TimeoutError:
         detail = f"The upload took longer than {limits.upload_limit_s:g} s."
         raise Problem(408, "upload_too_slow", detail, {"Connection": "close"}) from None
+    except ClientDisconnect:  # nobody hears it, but it is no error of ours
+        raise Problem(400, "cut_off", "The upload ended before it was whole.") from None
     except (MultiPartException, FormParserError) as error:
         raise Problem(400, "broken_form", f"The form can't be read: {getattr(error, 'message', error)}") from None
     try:

@@ -49,7 +49,7 @@ class Work:
     thread, and `hangs` says so: who runs the process is to end it.
 
     Args:
-        at_once: jobs, and threads.
+        at_once: jobs, and threads; 0 takes none.
         queue: jobs that may wait.
         limit_s: of a job, in seconds.
     """
@@ -62,7 +62,7 @@ class Work:
         self._places = 0
         self._turns = asyncio.Semaphore(at_once)
         self._running: set[Job] = set()
-        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="work")
+        self._threads = ThreadPoolExecutor(max(at_once, 1), thread_name_prefix="work")
 
     @contextmanager
     def place(self) -> Iterator[None]:

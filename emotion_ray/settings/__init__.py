@@ -3,6 +3,7 @@
 from emotion_ray.settings.checks import check_choices, check_numbers, default_root
 from emotion_ray.settings.predict import PredictSettings
 from emotion_ray.settings.prepare import CropSettings, PrepareSettings
+from emotion_ray.settings.reproduce import ReproduceSettings
 from emotion_ray.settings.runs import EvaluateSettings, RunSettings, SplitSettings, TrainRunSettings, TuneSettings
 from emotion_ray.settings.serve import ServeLimits, ServeSettings
 from emotion_ray.settings.train import AttentionSettings, AugmentSettings, LSTMSettings, TrainSettings, rebuilt
@@ -15,6 +16,7 @@ __all__ = [
     "LSTMSettings",
     "PredictSettings",
     "PrepareSettings",
+    "ReproduceSettings",
     "RunSettings",
     "ServeLimits",
     "ServeSettings",

@@ -50,7 +50,8 @@ class H264Writer:
         self._stream: av.VideoStream | None = None
         self._last = -1  # time of the last picture, in ticks
         with self._told():
-            self._container = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
+            # absolute: FFmpeg takes what stands before a colon in a relative one for a protocol
+            self._container = av.open(str(path.absolute()), "w", format="mp4", options={"movflags": "+faststart"})
 
     def __enter__(self) -> "H264Writer":
         return self
@@ -106,9 +107,13 @@ class H264Writer:
         return self._last
 
     def _add_sound(self, time: float) -> None:
-        if self._sound is not None:
-            for packet in self._sound.until(time):
+        if self._sound is None:
+            return
+        for packet in self._sound.until(time):
+            try:
                 self._container.mux(packet)
+            except (av.error.InvalidDataError, av.error.ArgumentError):
+                self._sound.is_damaged = True  # bytes or times that mp4 does not take; the next ones may be whole
 
     @contextmanager
     def _told(self) -> Iterator[None]:

@@ -19,7 +19,7 @@ CLEAR_OF_PYRAMID = 2.4
 CLEAR_PROB = 0.999
 FIRST_SKIP = 5  # the finest pyramid levels that a first look does without: it sees faces from 111 px
 
-WINDOW_SIDES = 3.0  # a tracked face is looked for in a window of this many of its sides,
+WINDOW_SIDES = 2.6  # a tracked face is looked for in a window of this many of its sides,
 TRACKED_SCALES = 0.45  # at pyramid levels whose cell is this many of its sides or more
 STRAY_SIDES = 0.25  # the window moves on when the face has moved this many of its sides
 

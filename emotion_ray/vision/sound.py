@@ -11,6 +11,7 @@ from emotion_ray.vision.video import FORMATS
 COPIED = ("aac", "mp3", "opus")  # what browsers play out of an mp4
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000)  # Hz
 BIT_RATE = 128_000
+LOWEST_MP3_RATE = 16000  # Hz: mp4 knows MPEG-1 and MPEG-2 alone, not Flash's MPEG-2.5
 
 
 class Sound:
@@ -23,11 +24,13 @@ class Sound:
     Args:
         content: the whole file.
         start_s: the time in seconds, as the file has it, that is to become 0.
+        most_s: seconds after which no more is given: a small file may hold days of silence.
     """
 
-    def __init__(self, content: bytes, start_s: float):
+    def __init__(self, content: bytes, start_s: float, most_s: float = float("inf")):
         self.is_damaged = False
         self._start_s = start_s
+        self._most_s = most_s
         self._source = av.open(
             io.BytesIO(content), container_options={"format_whitelist": FORMATS}, metadata_errors="ignore"
         )
@@ -44,7 +47,7 @@ class Sound:
 
     def open_in(self, target: av.container.OutputContainer) -> None:
         """Adds its stream to a file that is being written, before the first packet of any stream."""
-        if self._stream.codec_context.codec.canonical_name in COPIED:
+        if self._can_be_copied():
             self._out = target.add_stream_from_template(self._stream)
             self._packets = self._copied()
         else:
@@ -56,13 +59,21 @@ class Sound:
 
     def until(self, time: float) -> Iterator[av.Packet]:
         """The next packets, up to a time in seconds; infinity for all the rest."""
+        until = min(time, self._most_s)
         while True:
             if self._next is None:
                 self._next = next(self._packets, None)
-            if self._next is None or self._next.pts * self._next.time_base > time:
+            if self._next is None or self._next.pts * self._next.time_base > until:
                 return
             packet, self._next = self._next, None
             yield packet
+
+    def _can_be_copied(self) -> bool:
+        context = self._stream.codec_context
+        name = context.codec.canonical_name
+        if name == "mp3":
+            return self._stream.rate >= LOWEST_MP3_RATE
+        return name in COPIED and bool(context.extradata)  # what mp4 is to tell a player before the first packet
 
     def _copied(self) -> Iterator[av.Packet]:
         last = None
@@ -80,9 +91,12 @@ class Sound:
         resampler = av.AudioResampler("fltp", context.layout, context.rate, frame_size=1024)  # AAC's
         shift = round(self._start_s * context.rate)
         for frame in chain(self._decoded(), [None]):
-            for resampled in resampler.resample(frame):
-                resampled.pts = resampled.pts - shift
-                yield from self._out.encode(resampled)
+            try:
+                for resampled in resampler.resample(frame):
+                    resampled.pts = resampled.pts - shift
+                    yield from self._out.encode(resampled)
+            except (av.error.FFmpegError, ValueError, TypeError):  # another rate, no number, or no time
+                self.is_damaged = True
         yield from self._out.encode(None)
 
     def _decoded(self) -> Iterator[av.AudioFrame]:

@@ -1,4 +1,4 @@
-"""Video in: the frames that are wanted, from bytes that we read ourselves; video out: H.264.
+"""Video in: the frames that are wanted, from bytes that we read ourselves.
 
 A video file is hostile input: a demuxer follows what a file says, to other files and addresses too. So only
 bytes in memory are opened, only as one of the formats below, and never above a size in pixels. A hang inside
@@ -23,6 +23,7 @@ FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv"
 SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".flv")
 MAX_PIXELS = 4096 * 2304
 RATE = Fraction(30000, 1001)  # frames a second that a clip is made of: RAVDESS's own
+LIKELY_FPS = (0.1, 1000.0)  # a file that declares a rate beyond these is taken for one that declares none
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +43,7 @@ class Video:
     """A video opened from its bytes; use it as a context manager.
 
     Attributes:
-        fps: frames a second that the file declares (29.97 where it declares none).
+        fps: frames a second that the file declares (29.97 where it declares none, or one outside `LIKELY_FPS`).
         colorspace: matrix coefficients that the file declares, by ISO/IEC 23091-4's numbers; 2 for none.
         declared_s: seconds that it lasts by what the file says, for a progress bar at best; None where it is silent.
         start_s: after the first frame, its time in seconds in the file, where that of others is 0.
@@ -75,7 +76,8 @@ class Video:
         except BaseException:
             self._container.close()
             raise
-        self.fps = float(self._stream.average_rate or self._stream.guessed_rate or RATE)
+        fps = float(self._stream.average_rate or self._stream.guessed_rate or RATE)
+        self.fps = fps if LIKELY_FPS[0] <= fps <= LIKELY_FPS[1] else float(RATE)
         duration = self._container.duration  # in microseconds
         self.declared_s = duration / av.time_base if duration and duration > 0 else None
         self.colorspace = int(self._stream.codec_context.colorspace)
@@ -105,11 +107,16 @@ class Video:
         """All frames in the order shown. A file that ends early gives what it holds and sets `cut_short`.
 
         Raises:
-            Reject: a frame of another size than the first, or not a single one that decodes within the limit.
+            Reject: a frame of another size than the first, pixels that can't be made RGB, or not a single frame that
+                decodes within the limit.
         """
         reformatter = VideoReformatter()
         for time, picture in self._timed_pictures():
-            rgb = reformatter.reformat(picture, format="rgb24", threads=1).to_ndarray()
+            try:
+                rgb = reformatter.reformat(picture, format="rgb24", threads=1).to_ndarray()
+            except (av.error.FFmpegError, ValueError) as error:
+                message = f"{self.name} has pixels of a kind that is not known here ({_cause(error)})"
+                raise Reject("decode", "unknown_pixels", message) from None
             quarter_turns = round(picture.rotation / 90) % 4  # of the display matrix, counter-clockwise
             yield Frame(time, np.ascontiguousarray(np.rot90(rgb, quarter_turns)) if quarter_turns else rgb)
 

@@ -106,13 +106,14 @@ async function analyse(chosen) {
   file = chosen;
   video.src = URL.createObjectURL(file);
   video.controls = true;
-  work = new AbortController();
+  const mine = (work = new AbortController());
   show({ status: "Sending…", progress: 0, stop: true });
   try {
     const answer = await predict(file, { model: byId("model").value }, (part) => {
       if (part < 1) show({ status: `Sending… ${Math.round(100 * part)} %`, progress: part, stop: true });
       else show({ status: "Looking at every frame…", progress: "busy", stop: true });
-    }, work.signal);
+    }, mine.signal);
+    if (mine.signal.aborted) return;
     work = null;
     recording = new Recording(answer);
     chosenTrack = recording.mainTrack;
@@ -121,7 +122,8 @@ async function analyse(chosen) {
     show({ status: summary(answer) });
     play();
   } catch (error) {
-    if (error.name === "AbortError") return;
+    if (mine.signal.aborted) return; // somebody stopped it, and sees something else by now
+    work = null;
     show({ status: "" });
     tell(error);
   }
@@ -153,10 +155,12 @@ function showMoment() {
 }
 
 async function showAnnotated() {
-  work = new AbortController();
+  const mine = (work = new AbortController());
   show({ status: "Drawing on every frame…", progress: "busy", stop: true });
   try {
-    const drawn = await predict(file, { model: recording.model.name, annotate: true }, () => {}, work.signal);
+    const drawn = await predict(file, { model: recording.model.name, annotate: true }, () => {}, mine.signal);
+    if (mine.signal.aborted) return;
+    work = null;
     boxesInPicture = true;
     URL.revokeObjectURL(video.src);
     video.src = URL.createObjectURL(drawn);
@@ -166,10 +170,11 @@ async function showAnnotated() {
     byId("status").replaceChildren(link);
     play();
   } catch (error) {
+    if (mine.signal.aborted) return;
+    work = null;
     show({ status: "" });
-    if (error.name !== "AbortError") tell(error);
+    tell(error);
   }
-  work = null;
 }
 
 async function startCamera() {

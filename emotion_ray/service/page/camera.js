@@ -50,7 +50,7 @@ export class CameraSession {
 
   #release() {
     this.stream?.getTracks().forEach((track) => track.stop());
-    this.video.srcObject = null;
+    if (this.video.srcObject === this.stream) this.video.srcObject = null; // else it is a later session's
   }
 
   #connect() {
