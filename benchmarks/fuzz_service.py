@@ -21,7 +21,7 @@ from served import client, store_model, upload
 
 
 def main(uploads: int = 2000, seed: int = 0) -> int:
-    """Uploads damaged videos.
+    """Uploads damaged videos; of a quarter, annotated videos are asked for.
 
     Args:
         uploads: how many.
@@ -34,7 +34,8 @@ def main(uploads: int = 2000, seed: int = 0) -> int:
         store_model(Path(root), "tiny")
         with client(Path(root), max_video_s=20.0, max_frames=400) as service:
             for _ in range(uploads):
-                statuses[upload(service, damaged(draw, whole)).status_code] += 1
+                annotate = str(draw.random() < 0.25).lower()
+                statuses[upload(service, damaged(draw, whole), annotate=annotate).status_code] += 1
             lives = upload(service, portrait_video(frames=5)).status_code == 200
     told = ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items()))
     met = lives and all(status < 500 for status in statuses)

@@ -1,8 +1,11 @@
 """The command and the job that annotate videos."""
 
 import csv
+import errno
 import io
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,7 +23,7 @@ from portrait_video import portrait_video, sound_only
 from scripted_faces import full_model, small_model
 
 from emotion_ray.cli import main
-from emotion_ray.inference import predict as predict_module
+from emotion_ray.inference import videos as videos_module
 from emotion_ray.inference.best_model import best_model
 from emotion_ray.models.store import save_model
 
@@ -167,6 +170,33 @@ def test_folders_are_gone_through(work, root):
     assert "no video in nothing" in run("nothing", "--root", root)[2]
 
 
+def test_a_folder_that_can_not_be_read_is_one_line(work, root, monkeypatch):
+    Path("videos/locked").mkdir(parents=True)
+    Path("take.mp4").rename("videos/take.mp4")
+    scandir = os.scandir
+
+    def locked(path):  # root reads every folder, so no mode would refuse it
+        if Path(path).name == "locked":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    code, _, err = run("videos", "--root", root)
+    assert (code, err) == (1, "emotion-ray: can't look into videos/locked: Permission denied\n")
+    assert not list(Path().glob("*_annotated.mp4"))
+
+
+@pytest.mark.parametrize("name", ["file", "folder"])
+def test_a_path_that_can_not_be_looked_at_is_one_line(work, root, monkeypatch, name):
+    def locked(path, **more):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_dir" if name == "file" else "is_file", locked)
+    code, _, err = run("take.mp4" if name == "file" else ".", "--root", root)
+    assert code == 1 and err.count("\n") == 1
+    assert re.match(r"emotion-ray: can't look into .*\.mp4: Permission denied", err)
+
+
 def test_two_videos_never_become_one_file(work, root):
     Path("a").mkdir()
     Path("a/take.mp4").write_bytes(portrait_video(10))
@@ -229,7 +259,7 @@ def test_stopped_by_ctrl_c_no_half_file_is_left(work, root, monkeypatch):
     def stopped(analysis):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(predict_module, "picture", stopped)
+    monkeypatch.setattr(videos_module, "picture", stopped)
     code, _, err = run("take.mp4", "other.mp4", "--root", root)
     assert code == 130
     assert "0 of 2 videos are done" in err

@@ -1,3 +1,4 @@
+import hashlib
 import io
 import json
 import threading
@@ -15,6 +16,8 @@ from emotion_ray.data.ravdess import EMOTIONS
 from emotion_ray.inference.analysis import analyse
 from emotion_ray.inference.stream import EmotionStream
 from emotion_ray.models.store import load_stored
+from emotion_ray.service import live as module
+from emotion_ray.service.access import Access
 from emotion_ray.service.images import picture_size
 from emotion_ray.service.live import HEADER, MOST_UNREAD, NEWEST_KEPT
 from emotion_ray.service.problems import Problem
@@ -51,6 +54,7 @@ def message(time_s: float, picture: bytes, read: int = 0) -> bytes:
     return HEADER.pack(time_s, read) + picture
 
 
+KEY = b"a key for tests, long enough"
 PICTURE = encoded(np.full((48, 64, 3), 90, np.uint8), ".jpg", 80)
 
 
@@ -191,11 +195,41 @@ def test_more_sessions_than_there_is_room_for_are_told_to_come_again(service):
             session.send_json({})
             assert session.receive_json()["type"] == "ready"
         with live(service) as third:
+            third.send_json({})
             told, code = problem_and_code(third)
     assert (told["reason"], told["status"], code) == ("busy", 429, 1013)
     with live(service) as session:
         session.send_json({})
         assert session.receive_json()["type"] == "ready"
+
+
+def test_who_has_not_shown_a_key_takes_no_place_of_a_session(root, monkeypatch):
+    monkeypatch.setattr(module, "HELLO_LIMIT_S", 0.4)
+    with client(root, Access(hashlib.sha256(KEY).digest()), live_at_once=1) as connected:
+        with live(connected) as silent, live(connected) as wrong:
+            wrong.send_json({"key": "wrong"})
+            assert problem_and_code(wrong)[0]["reason"] == "wrong_key"
+            with live(connected) as session:
+                session.send_json({"key": KEY.decode()})
+                assert session.receive_json()["type"] == "ready"
+                assert (connected.service.newcomers.taken, connected.service.sessions.taken) == (1, 1)
+            began = time.monotonic()
+            assert problem_and_code(silent)[0]["reason"] == "idle"
+            assert time.monotonic() - began < 5  # not after `live_idle_s`
+        assert connected.service.newcomers.taken == 0
+
+
+def test_who_has_not_shown_a_key_is_one_of_a_few(root, monkeypatch):
+    monkeypatch.setattr("emotion_ray.service.service.MOST_NEWCOMERS", 1)
+    with client(root, live_at_once=2) as connected, live(connected) as silent:
+        with live(connected) as next_one:
+            told, code = problem_and_code(next_one)
+        assert (told["reason"], code) == ("busy", 1013)
+        silent.send_json({})
+        assert silent.receive_json()["type"] == "ready"
+        with live(connected) as session:
+            session.send_json({})
+            assert session.receive_json()["type"] == "ready"
 
 
 def test_old_pictures_make_room_while_the_engine_is_slow_and_are_counted(service, monkeypatch):
@@ -252,9 +286,9 @@ def test_a_client_that_goes_away_leaves_its_place(service):
             session.receive_json()
             session.send_bytes(message(0.0, PICTURE))
     deadline = time.monotonic() + 5
-    while service.service.live._places and time.monotonic() < deadline:
+    while service.service.sessions.taken and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert service.service.live._places == 0
+    assert service.service.sessions.taken == 0
 
 
 @pytest.mark.parametrize("kind", [".jpg", ".webp"])

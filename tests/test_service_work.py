@@ -12,7 +12,7 @@ from emotion_ray.service import work as module
 from emotion_ray.service.metrics import Unmeasured
 from emotion_ray.service.problems import Problem
 from emotion_ray.service.uploads import read_upload
-from emotion_ray.service.work import Work
+from emotion_ray.service.work import Places, Work
 from emotion_ray.settings import ServeLimits
 
 
@@ -22,8 +22,8 @@ def root(tmp_path):
     return tmp_path
 
 
-def jobs_of(at_once: int = 1, queue: int = 1, limit_s: float = 5.0) -> Work:
-    return Work(at_once, queue, limit_s, Unmeasured())
+def jobs_of(at_once: int = 1, limit_s: float = 5.0) -> Work:
+    return Work(at_once, limit_s, Unmeasured())
 
 
 def test_a_full_queue_is_told_at_once_and_when_to_come_again(root, monkeypatch):
@@ -42,7 +42,7 @@ def test_a_full_queue_is_told_at_once_and_when_to_come_again(root, monkeypatch):
             thread.start()
         assert running.acquire(timeout=5)
         deadline = time.monotonic() + 5
-        while connected.service.uploads._places < 3 and time.monotonic() < deadline:
+        while connected.service.queue.taken < 3 and time.monotonic() < deadline:
             time.sleep(0.01)
         began = time.monotonic()
         refused = upload(connected, b"x")
@@ -73,7 +73,7 @@ def test_jobs_run_so_many_at_a_time_in_the_order_they_came():
             running -= 1
 
     async def all_of_them():
-        work = jobs_of(at_once=2, queue=10)
+        work = jobs_of(at_once=2)
         await asyncio.gather(*(work.run(lambda job, number=number: note(number)) for number in range(8)))
         work.close()
 
@@ -166,5 +166,21 @@ def test_an_upload_that_breaks_off_is_no_error_of_ours():
 
 
 def test_no_place_at_all_is_a_full_queue():
-    with pytest.raises(Problem, match="busy"), jobs_of(at_once=0, queue=0).place():
+    with pytest.raises(Problem, match="busy"), Places(0, "none").place():
         pass
+
+
+def test_the_jobs_that_wait_are_measured():
+    told = []
+
+    class Noted(Unmeasured):
+        def waiting(self, uploads):
+            told.append(uploads)
+
+    async def three():
+        work = Work(1, 5.0, Noted())
+        await asyncio.gather(*(work.run(lambda job: time.sleep(0.02)) for _ in range(3)))
+        work.close()
+
+    asyncio.run(three())
+    assert max(told) == 2 and told[-1] == 0

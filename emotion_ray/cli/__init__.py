@@ -9,8 +9,8 @@ import tyro
 from emotion_ray.cli.clips import export, prepare
 from emotion_ray.cli.doctor import doctor
 from emotion_ray.cli.learning import evaluate, train, tune
+from emotion_ray.cli.predicting import predict
 from emotion_ray.cli.serving import serve
-from emotion_ray.cli.use import predict
 from emotion_ray.cli.walkthrough import demo, reproduce
 from emotion_ray.errors import EmotionRayError
 

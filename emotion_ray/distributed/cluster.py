@@ -45,8 +45,8 @@ class Place:
 def connected(cpus: int | None = None, metrics: bool = False) -> Iterator[Place]:
     """Joins the cluster that `RAY_ADDRESS`, a submitted job or `ray start` names, else starts Ray here.
 
-    One that we start is sized to this machine, turns away who has not Ray's token (Ray 2.60 listens on all of the
-    machine's addresses), and ends with the block. A connection that this process has already is used and left as
+    One that we start is sized to this machine, listens on loopback alone (see this package's `__init__`), turns away
+    who has not Ray's token, and ends with the block. A connection that this process has already is used and left as
     it is.
 
     Args:

@@ -30,6 +30,7 @@ from emotion_ray.distributed.cluster import Place, connected
 from emotion_ray.distributed.crop_graph import Graph
 from emotion_ray.distributed.fetch_stage import Failed, Planned
 from emotion_ray.distributed.progress import Tally, shown
+from emotion_ray.distributed.shared_folder import check_shared
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.settings import PrepareSettings
 from emotion_ray.vision.clipping import fingerprint
@@ -97,6 +98,7 @@ def prepare(settings: PrepareSettings, console: Console, start_anew: bool = Fals
     if plan.work():
         with connected(settings.workers) as place:
             console.print(f"preparing on {place}; clips go to {folder.uri}", highlight=False, soft_wrap=True)
+            check_shared(folder.path if folder.is_local else folder.uri)
             began = time.monotonic()
             _run(settings, folder, plan, place, console)
             seconds = time.monotonic() - began
@@ -136,7 +138,7 @@ def _run(settings: PrepareSettings, folder: Folder, plan: Plan, place: Place, co
         crop=settings.crop,
         choice=plan.choice,
         tally=tally,
-        workers=settings.workers or int(place.cpus),
+        workers=settings.workers or _a_worker_a_cpu(place, console),
         downloads=settings.downloads,
         take_timeout_s=settings.take_timeout_s,
     )
@@ -160,6 +162,17 @@ def _run(settings: PrepareSettings, folder: Folder, plan: Plan, place: Place, co
             plan.held = set(read_held(folder))
             plan.reject_the_slow(_given_up(tally), settings.take_timeout_s)
     plan.reject_the_missing()
+
+
+def _a_worker_a_cpu(place: Place, console: Console) -> int:
+    """As many workers as the cluster has CPUs now; one at least, for which a cluster that grows gets a machine."""
+    if place.cpus < 1:
+        console.print(
+            f"{place} has none for a worker yet: waiting for one; "
+            "on a cluster that grows give --workers, else add machines",
+            soft_wrap=True,
+        )
+    return max(int(place.cpus), 1)
 
 
 def _given_up(tally) -> list[Take]:

@@ -12,8 +12,10 @@ import torch
 from fastapi import FastAPI
 from pydantic import TypeAdapter, ValidationError
 from ray import serve
+from ray.exceptions import RayError
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, BackpressureConfig
+from ray.serve.context import _get_global_client
 from rich.console import Console
 
 from emotion_ray.distributed.cluster import connected
@@ -23,10 +25,11 @@ from emotion_ray.errors import EmotionRayError
 from emotion_ray.service.access import Access, access_of
 from emotion_ray.service.app import create_app
 from emotion_ray.service.models import Models
+from emotion_ray.service.service import MOST_NEWCOMERS
 from emotion_ray.settings import ServeSettings
 
 APP = "emotion_ray"
-LIGHT_REQUESTS = 32  # for the page, the models and so on, beside the uploads and live sessions of a replica
+LIGHT_REQUESTS = 16  # for the page, the models and so on
 HEALTH_CHECK_S = 5.0
 SLACK_S = 30.0  # Serve's own time limit comes after all of ours
 PROXY_CALLBACK = f"{middlewares.__module__}:{middlewares.__name__}"
@@ -38,6 +41,7 @@ class Replica:
     """One process that serves; it decodes, detects and classifies with threads of its own."""
 
     def __init__(self, settings: ServeSettings, access: Access):
+        access.check_address(_host())
         torch.set_num_threads(max(1, settings.cpus_per_replica // settings.uploads_at_once))
         self._app = create_app(settings, access, RayMetrics())
 
@@ -52,7 +56,7 @@ class Replica:
 
 def application(settings: ServeSettings, access: Access) -> Application:
     """What Serve is to run."""
-    ongoing = settings.uploads_at_once + settings.queue + settings.live_at_once + LIGHT_REQUESTS
+    ongoing = settings.uploads_at_once + settings.queue + settings.live_at_once + MOST_NEWCOMERS + LIGHT_REQUESTS
     autoscaling = None
     if settings.max_replicas is not None:
         autoscaling = AutoscalingConfig(
@@ -74,8 +78,8 @@ def build(arguments: dict[str, Any]) -> Application:
     """The application for `serve run emotion_ray.distributed.serve:build stride=5` and a config's `args`.
 
     Args:
-        arguments: fields of `ServeSettings` by name. Where the service listens, `host` and `port`, is also Serve's
-            to know (`http_options`); here it decides whether an API key is needed, and is every address unless told.
+        arguments: fields of `ServeSettings` by name. Serve alone decides where it listens (`http_options`); without
+            an API key, `host` has to say here that this is loopback, and replicas start only where that is true.
 
     Raises:
         EmotionRayError: an unknown field or a wrong value, or no API key where one is needed.
@@ -121,24 +125,46 @@ def serving(settings: ServeSettings, console: Console) -> Iterator[str]:
                 f"{settings.replicas} replicas x {settings.cpus_per_replica} CPU = {needed} CPU, and {place} is all "
                 "there is: give fewer --replicas or --cpus-per-replica"
             )
+        ours = _get_global_client(raise_if_no_controller_running=False) is None
+        if not ours:
+            access.check_address(_host())
         try:
-            serve.start(
-                proxy_location="EveryNode",
-                http_options={
-                    "host": settings.host,
-                    "port": settings.port,
-                    "request_timeout_s": request_timeout(settings),
-                },
-                controller_options={"runtime_env": {"env_vars": {CALLBACK: PROXY_CALLBACK}}},
-            )
-            serve.run(application(settings, access), name=APP, route_prefix="/")
-        except (RuntimeError, OSError) as error:
-            raise EmotionRayError(f"Serve does not start: {str(error).splitlines()[0]:.300}") from None
-        try:
+            _start(settings, access)
             console.print(f"models: {', '.join(names) or 'none yet'}", soft_wrap=True)
-            yield f"http://{settings.host}:{settings.port}"
+            yield _get_global_client().root_url  # not where we asked for if Serve ran before
         finally:
-            serve.shutdown()
+            _stop(ours)
+
+
+def _start(settings: ServeSettings, access: Access) -> None:
+    """Starts Serve, or joins the one that runs already, and our part of it."""
+    try:
+        serve.start(
+            proxy_location="EveryNode",
+            http_options={
+                "host": settings.host,
+                "port": settings.port,
+                "request_timeout_s": request_timeout(settings),
+            },
+            controller_options={"runtime_env": {"env_vars": {CALLBACK: PROXY_CALLBACK}}},
+        )
+        serve.run(application(settings, access), name=APP, route_prefix="/")
+    except (RuntimeError, OSError, RayError) as error:
+        raise EmotionRayError(f"Serve does not start: {str(error).splitlines()[0]:.300}") from None
+
+
+def _host() -> str:
+    """Where Serve listens: who started it decided that."""
+    return _get_global_client().http_config.host
+
+
+def _stop(ours: bool) -> None:
+    """Ends Serve, also one that started by half; or our part of it, where it is not ours or serves others too."""
+    applications = set(serve.status().applications)  # none where there is no Serve
+    if ours and not applications - {APP}:
+        serve.shutdown()
+    elif APP in applications:
+        serve.delete(APP)
 
 
 def wait_for_interrupt() -> None:

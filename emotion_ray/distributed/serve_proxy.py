@@ -1,13 +1,15 @@
 """What stands in Ray Serve's own HTTP proxy, in front of the replicas.
 
 A replica that dies leaves its requests without an answer, and a proxy that refuses or times out answers in plain
-text: clients get problem documents for both. The proxy is told of this module by the variable `CALLBACK`.
+text: clients get problem documents for both. What a client does not read stays in the proxy's memory, so the pace is
+watched here too. The proxy is told of this module by the variable `CALLBACK`.
 """
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from emotion_ray.service.pace import Pace
 from emotion_ray.service.problems import MEDIA_TYPE, Problem, busy
 
 CALLBACK = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
@@ -59,7 +61,7 @@ class _Answer:
 
 def middlewares() -> list[Middleware]:
     """What Serve's proxy asks for."""
-    return [Middleware(ProblemsOfServe)]
+    return [Middleware(Pace), Middleware(ProblemsOfServe)]
 
 
 def _of_serve(message: Message) -> Problem | None:

@@ -1,5 +1,6 @@
 """Which videos a person means, and what is made of each: never over another file, and whole or not at all."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,21 +41,31 @@ def videos_of(paths: Sequence[str]) -> list[tuple[Path, Path]]:
         the path of each, and the folder, relative, under which its outputs go: that within the folder given.
 
     Raises:
-        EmotionRayError: a path that is not there, or no video in all.
+        EmotionRayError: a folder that can't be read, or no video in all.
     """
     found: dict[Path, tuple[Path, Path]] = {}
-    for text in paths:
-        path = Path(text).expanduser()
-        if path.is_dir():
-            for below in sorted(path.rglob("*")):
-                is_video = below.suffix.lower() in SUFFIXES and not below.name.startswith(".")
-                if is_video and below.is_file() and not below.stem.endswith(ANNOTATED):
+    try:
+        for text in paths:
+            path = Path(text).expanduser()
+            if path.is_dir():
+                for below in _videos_below(path):
                     found.setdefault(below.resolve(), (below, below.parent.relative_to(path)))
-        else:
-            found.setdefault(path.resolve(), (path, Path()))
+            else:
+                found.setdefault(path.resolve(), (path, Path()))
+    except OSError as error:
+        raise EmotionRayError(f"can't look into {error.filename}: {error.strerror or error}") from None
     if not found:
         raise EmotionRayError(f"no video in {', '.join(paths)}: give files, or folders with {' '.join(SUFFIXES)}")
     return list(found.values())
+
+
+def _videos_below(folder: Path) -> list[Path]:
+    def refuse(error: OSError) -> None:
+        raise error  # os.walk would pass over what it can't read in silence, as Path.rglob does
+
+    names = [Path(parent, name) for parent, _, files in os.walk(folder, onerror=refuse) for name in files]
+    videos = (path for path in names if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+    return sorted(path for path in videos if not path.stem.endswith(ANNOTATED) and path.is_file())
 
 
 def check_free(outputs: Outputs, inputs: set[Path], force: bool) -> None:

@@ -12,6 +12,7 @@ from emotion_ray.inference.face_track import BufferedFrame, FaceTrack
 from emotion_ray.inference.new_faces import NewFaces
 from emotion_ray.inference.observation import FaceObservation
 from emotion_ray.vision.faces import FaceCrop, intersection_over_union
+from emotion_ray.vision.video import Frame
 
 # In frames of the model:
 NEW_FACES_EVERY = 30  # the whole frame is looked at for faces that nobody follows yet,
@@ -21,18 +22,10 @@ SAME_PERSON_OVERLAP = 0.5  # two tracks whose boxes overlap more (intersection o
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
-    """A frame of the video: seconds, and uint8 [H, W, 3] RGB."""
-
-    time: float
-    rgb: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
 class Step:
-    """One of the model's frames: the picture that stands for it, and whether the one before was another."""
+    """One of the model's frames: the video's picture that stands for it, and whether the one before was another."""
 
-    picture: Picture
+    picture: Frame
     is_new: bool
 
 

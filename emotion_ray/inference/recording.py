@@ -13,9 +13,9 @@ from emotion_ray.errors import EmotionRayError
 from emotion_ray.inference.analysis import Analysis
 from emotion_ray.inference.drawing import Annotator
 from emotion_ray.inference.files import Outputs, being_written, check_free
-from emotion_ray.inference.predict import Predicted, stream_for
 from emotion_ray.inference.stream import EmotionStream
 from emotion_ray.inference.timeline import TABLES, picture
+from emotion_ray.inference.videos import Predicted, stream_for
 from emotion_ray.models.store import LoadedModel
 from emotion_ray.settings import PredictSettings
 from emotion_ray.vision.encode import H264Writer

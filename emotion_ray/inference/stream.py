@@ -8,13 +8,13 @@ import numpy as np
 
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.inference.classification import WindowClassifier
-from emotion_ray.inference.followed_faces import FollowedFaces, Picture, Step
+from emotion_ray.inference.followed_faces import FollowedFaces, Step
 from emotion_ray.inference.new_faces import NewFaces
 from emotion_ray.inference.observation import FaceObservation, Observation, Prediction
 from emotion_ray.models.store import LoadedModel
 from emotion_ray.vision.mtcnn import MTCNN
 from emotion_ray.vision.sampling import NearestInTime
-from emotion_ray.vision.video import RATE
+from emotion_ray.vision.video import RATE, Frame
 
 __all__ = ["EmotionStream", "FaceObservation", "Observation", "Prediction"]
 
@@ -62,7 +62,7 @@ class EmotionStream:
         new_faces = NewFaces(mtcnn, detector, classifier.size, max_faces)
         self.labels, self.length = model.record.labels, classifier.length
         self._faces = FollowedFaces(new_faces, classifier, stride, early)
-        self._last: Picture | None = None
+        self._last: Frame | None = None
         self._begin(0.0)
 
     def push(self, frames: list[np.ndarray], times: list[float]) -> list[Observation]:
@@ -78,9 +78,9 @@ class EmotionStream:
             EmotionRayError: frames of another form, or times that run back.
         """
         observations: list[Observation] = []
-        together: list[Picture] = []
+        together: list[Frame] = []
         for time, rgb in zip(times, frames, strict=True):
-            picture = Picture(float(time), rgb)
+            picture = Frame(float(time), rgb)
             if self._is_another_video(picture):
                 observations += self._go_on(together)
                 together = []
@@ -103,7 +103,7 @@ class EmotionStream:
         self._last = None
         return last
 
-    def _is_another_video(self, picture: Picture) -> bool:
+    def _is_another_video(self, picture: Frame) -> bool:
         """Checks a picture; whether it is the first of all that was pushed or does not go on from the last one."""
         form = getattr(picture.rgb, "shape", None), getattr(picture.rgb, "dtype", None)
         if form[1] != np.uint8 or len(form[0]) != 3 or form[0][2] != 3 or 0 in form[0]:
@@ -118,11 +118,11 @@ class EmotionStream:
         """All that comes is new; the first of the model's frames is at `time`."""
         self._faces.forget()
         self._start = time
-        self._nearest: NearestInTime[Picture] = NearestInTime(k / float(RATE) for k in itertools.count())
-        self._newest: Picture | None = None  # of those that stand for one of the model's frames
+        self._nearest: NearestInTime[Frame] = NearestInTime(k / float(RATE) for k in itertools.count())
+        self._newest: Frame | None = None  # of those that stand for one of the model's frames
         self._seen: list[FaceObservation] = []
 
-    def _go_on(self, pictures: list[Picture]) -> list[Observation]:
+    def _go_on(self, pictures: list[Frame]) -> list[Observation]:
         """Pictures without a pause between them: what is known after each."""
         steps, ends = [], []  # the model's frames that are known after each picture
         for picture in pictures:
@@ -137,7 +137,7 @@ class EmotionStream:
             begin = end
         return observations
 
-    def _steps(self, nearest: Iterator[tuple[float, Picture]]) -> list[Step]:
+    def _steps(self, nearest: Iterator[tuple[float, Frame]]) -> list[Step]:
         steps = []
         for _, picture in nearest:
             steps.append(Step(picture, picture is not self._newest))

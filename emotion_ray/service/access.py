@@ -38,6 +38,18 @@ class Access:
     key_digest: bytes | None = None
     allowed_hosts: tuple[str, ...] = ()
 
+    def check_address(self, host: str) -> None:
+        """Looks at where the service listens: without a key others must not reach it.
+
+        Raises:
+            EmotionRayError: they could.
+        """
+        if self.key_digest is None and not _is_loopback(host):
+            raise EmotionRayError(
+                f"without an API key the service listens on this machine alone, not on {host}: "
+                f"set {KEY_VARIABLE} or give --api-key-file"
+            )
+
     def check_key(self, key: str | None) -> None:
         """Compares in constant time.
 
@@ -107,13 +119,10 @@ def access_of(settings: ServeSettings) -> Access:
         raise EmotionRayError(f"the API key has {len(key)} characters: give it at least {SHORTEST_KEY}")
     if key is not None and not (key.isascii() and key.isprintable()):
         raise EmotionRayError("the API key can't travel in a header: use ASCII letters, digits and signs, on one line")
-    if key is None and not _is_loopback(settings.host):
-        raise EmotionRayError(
-            f"without an API key the service listens on this machine alone, not on {settings.host}: "
-            f"set {KEY_VARIABLE} or give --api-key-file"
-        )
     names = tuple(name.lower() for name in settings.allowed_hosts)
-    return Access(None if key is None else _digest(key), names)
+    access = Access(None if key is None else _digest(key), names)
+    access.check_address(settings.host)
+    return access
 
 
 def _read_key(settings: ServeSettings) -> str | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from emotion_ray.inference.annotated import write_annotated
 from emotion_ray.service.prediction import check_length, stream_for
 from emotion_ray.service.problems import Problem
-from emotion_ray.service.running import Service
+from emotion_ray.service.service import Service
 from emotion_ray.service.uploads import Upload
 from emotion_ray.service.work import Job
 from emotion_ray.vision.video import Video

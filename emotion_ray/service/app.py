@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from fastapi import FastAPI, Request, Response, WebSocket
+from fastapi import Depends, FastAPI, Request, Response, WebSocket
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 
@@ -16,9 +16,10 @@ from emotion_ray.service.annotation import annotate
 from emotion_ray.service.headers import PAGE, Headers
 from emotion_ray.service.live import LiveSession
 from emotion_ray.service.metrics import Measured, Metrics, Unmeasured
-from emotion_ray.service.prediction import predict
+from emotion_ray.service.pace import Pace, WholeAnswer
+from emotion_ray.service.prediction import as_json, predict
 from emotion_ray.service.problems import Problem, answer_with_problems, busy
-from emotion_ray.service.running import Service
+from emotion_ray.service.service import Service
 from emotion_ray.service.uploads import read_upload
 from emotion_ray.settings import ServeSettings
 
@@ -61,33 +62,35 @@ def create_app(settings: ServeSettings, access: Access, metrics: Metrics | None 
     app.add_middleware(Guard, access=access)
     app.add_middleware(Headers)
     app.add_middleware(Measured, metrics=service.metrics)
+    app.add_middleware(Pace)
     return app
 
 
 def _add_predictions(app: FastAPI, service: Service) -> None:
-    @app.post("/v1/predict", openapi_extra=examples.PREDICT, responses=examples.PREDICT_RESPONSES)
+    async def place(request: Request) -> AsyncIterator[None]:
+        """In the queue, for who has the key: from before an upload is read until its answer was."""
+        service.access.check_headers_key(request.headers)
+        with service.queue.place():
+            yield
+
+    @app.post(
+        "/v1/predict",
+        openapi_extra=examples.PREDICT,
+        responses=examples.PREDICT_RESPONSES,
+        dependencies=[Depends(place, scope="request")],
+    )
     async def predict_video(request: Request) -> Response:
         """What the faces of a video express, as JSON; or, with `annotate`, the video with that drawn on it."""
-        service.access.check_headers_key(request.headers)
-        began = time.monotonic()
-        with service.uploads.place():
-            upload = await read_upload(request, service.settings)
-            uploaded = time.monotonic()
-            wanted = _YES_OR_NO.get(upload.fields.get("annotate", "").lower())
-            if wanted is None:
-                raise Problem(422, "bad_annotate", "annotate has to be true or false.")
-            if wanted:
-                video = await service.uploads.run(lambda job: annotate(service, upload, job))
-                return Response(video, media_type="video/mp4")
-            answer = await service.uploads.run(lambda job: predict(service, upload, job))
-        done = time.monotonic()
-        wait_s = done - uploaded - sum(answer["timings"].values())
-        answer["timings"] |= {
-            "upload_s": round(uploaded - began, 4),
-            "wait_s": round(max(wait_s, 0.0), 4),
-            "total_s": round(done - began, 4),
-        }
-        return JSONResponse(answer)
+        upload = await read_upload(request, service.settings)
+        wanted = _YES_OR_NO.get(upload.fields.get("annotate", "").lower())
+        if wanted is None:
+            raise Problem(422, "bad_annotate", "annotate has to be true or false.")
+        if wanted:
+            video = await service.uploads.run(lambda job: annotate(service, upload, job))
+            return WholeAnswer(video, media_type="video/mp4")
+        # of a long video the answer is long: it is written in the thread too, while others are answered here
+        answer = await service.uploads.run(lambda job: as_json(predict(service, upload, job)))
+        return WholeAnswer(answer, media_type="application/json")
 
     @app.websocket("/v1/stream")
     async def stream(websocket: WebSocket) -> None:

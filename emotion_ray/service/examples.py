@@ -48,7 +48,7 @@ _ANSWER = {
     "warnings": [],
     "model": _MODEL,
     "version": "0.1.0",
-    "timings": {"load_s": 0.002, "work_s": 0.71, "upload_s": 0.013, "wait_s": 0.001, "total_s": 0.726},
+    "timings": {"upload_s": 0.013, "wait_s": 0.001, "load_s": 0.002, "work_s": 0.71, "total_s": 0.726},
 }
 _MODELS = {
     "default": _MODEL["name"],

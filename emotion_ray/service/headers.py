@@ -15,6 +15,8 @@ ALWAYS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
 }
+RESULT = ALWAYS | {"Cache-Control": "no-store"}
+OF_PAGE = ALWAYS | {"Cache-Control": "no-cache"}
 PAGE = "/page/"
 
 
@@ -27,11 +29,10 @@ class Headers:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in ALWAYS.items():
-                    headers[name] = value
                 of_page = scope["path"] == "/" or scope["path"].startswith(PAGE)
-                headers["Cache-Control"] = "no-cache" if of_page else "no-store"
+                headers = MutableHeaders(scope=message)
+                for name, value in (OF_PAGE if of_page else RESULT).items():
+                    headers[name] = value
             await send(message)
 
         await self._app(scope, receive, with_headers if scope["type"] == "http" else send)

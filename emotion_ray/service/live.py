@@ -24,13 +24,14 @@ from emotion_ray.inference.stream import EmotionStream, FaceObservation, Observa
 from emotion_ray.service.images import decode_picture
 from emotion_ray.service.prediction import stream_for, told_prediction
 from emotion_ray.service.problems import Problem, problem_of
-from emotion_ray.service.running import Service
+from emotion_ray.service.service import Service
 from emotion_ray.service.work import Job
 
 HEADER = struct.Struct("<dI")  # seconds, answers read so far
 NEWEST_KEPT = 4  # pictures that wait to be looked at
 MOST_UNREAD = 64  # answers on their way: a client that does not read them gets no more
 LONGEST_HELLO = 4096  # characters
+HELLO_LIMIT_S = 5.0  # to the first message: no key has been shown before it
 LATEST_S = 1e11  # a time beyond it is no time
 DONE = 1000  # these are close codes of RFC 6455 and its registry
 _CLOSE_CODES = {400: 1007, 413: 1009, 415: 1007, 422: 1007, 429: 1013, 500: 1011, 503: 1013}
@@ -39,7 +40,7 @@ _FIRST_FREE_CODE = 3000  # from here on clients choose codes as they like: measu
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class SentPicture:
     """An encoded picture and its time in seconds."""
 
     time: float
@@ -59,10 +60,10 @@ class Mailbox:
         self.dropped = 0
         self.read = 0
         self.over: Problem | WebSocketDisconnect | str | None = None
-        self._pictures: deque[Picture] = deque()
+        self._pictures: deque[SentPicture] = deque()
         self._news = asyncio.Event()
 
-    def put(self, picture: Picture, read: int) -> None:
+    def put(self, picture: SentPicture, read: int) -> None:
         if len(self._pictures) == NEWEST_KEPT:
             self._pictures.popleft()
             self.dropped += 1
@@ -74,7 +75,7 @@ class Mailbox:
         self.over = why
         self._news.set()
 
-    async def take(self, answered: int) -> list[Picture]:
+    async def take(self, answered: int) -> list[SentPicture]:
         """The pictures that wait, as soon as there are some and the client keeps up; none when the session is over."""
         while self.over is None and (not self._pictures or answered - self.read >= MOST_UNREAD):
             self._news.clear()
@@ -105,9 +106,11 @@ class LiveSession:
         """Serves the client, closes the websocket and gives its close code."""
         try:
             await self._websocket.accept()
-            with self._service.live.place():
-                async with asyncio.timeout(self._limits.live_limit_s):
-                    stream = await self._begin()
+            async with asyncio.timeout(self._limits.live_limit_s):
+                with self._service.newcomers.place():
+                    hello = await self._hello()
+                with self._service.sessions.place():
+                    stream = await self._begin(hello)
                     receiving = asyncio.create_task(self._receive())
                     try:
                         await self._answer(stream)
@@ -126,9 +129,9 @@ class LiveSession:
                 await self._websocket.close(code)
         return code
 
-    async def _begin(self) -> EmotionStream:
-        """Reads the first message and answers it."""
-        message = await self._next_message()
+    async def _hello(self) -> dict[str, Any]:
+        """The first message, of a client that may use the service."""
+        message = await self._next_message(HELLO_LIMIT_S)
         try:
             hello = json.loads((message.get("text") or "")[:LONGEST_HELLO])
         except (ValueError, RecursionError):
@@ -136,6 +139,10 @@ class LiveSession:
         if not isinstance(hello, dict) or not all(isinstance(hello.get(name), str | None) for name in ("key", "model")):
             raise Problem(422, "bad_hello", 'The first message has to be JSON such as {"model": "NAME", "stride": 10}.')
         self._service.access.check_key(hello.get("key"))
+        return hello
+
+    async def _begin(self, hello: dict[str, Any]) -> EmotionStream:
+        """Makes what the first message asks for, and answers it."""
         model = await asyncio.to_thread(self._service.models.get, hello.get("model"))
         stream = stream_for(self._service, model, hello.get("stride"))
         await self._send(
@@ -165,7 +172,7 @@ class LiveSession:
                 if not last < at < LATEST_S or at < 0:
                     raise Problem(422, "bad_time", "The seconds of a picture have to be more than those of the last.")
                 last = at
-                self._mailbox.put(Picture(at, content[HEADER.size :]), min(read, self._answered))
+                self._mailbox.put(SentPicture(at, content[HEADER.size :]), min(read, self._answered))
         except (Problem, WebSocketDisconnect) as why:
             self._mailbox.end(why)
 
@@ -187,11 +194,12 @@ class LiveSession:
         last = await self._service.live.run(lambda job: stream.finish())
         await self._send(type="end", dropped=self._told_dropped, **_told(last or Observation(0.0, [])))
 
-    async def _next_message(self) -> dict[str, Any]:
+    async def _next_message(self, limit_s: float = math.inf) -> dict[str, Any]:
+        limit_s = min(limit_s, self._limits.live_idle_s)
         try:
-            message = await asyncio.wait_for(self._websocket.receive(), self._limits.live_idle_s)
+            message = await asyncio.wait_for(self._websocket.receive(), limit_s)
         except TimeoutError:
-            detail = f"Nothing came for {self._limits.live_idle_s:g} s."
+            detail = f"Nothing came for {limit_s:g} s."
             raise Problem(408, "idle", detail) from None
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", DONE))
@@ -212,7 +220,7 @@ class LiveSession:
         return code
 
     def _look(
-        self, stream: EmotionStream, pictures: list[Picture], job: Job
+        self, stream: EmotionStream, pictures: list[SentPicture], job: Job
     ) -> tuple[list[list[int]], list[Observation]]:
         """Decodes pictures and pushes them; each one's width and height in px, and what is known after it."""
         frames = [decode_picture(picture.content, self._limits.max_live_pixels) for picture in pictures]

@@ -49,12 +49,12 @@ class Measured:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.monotonic(), 500
+        began, status, answered = time.monotonic(), 500, None
 
         async def with_status(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answered
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, answered = message["status"], time.monotonic()  # how fast it is read is the client's affair
             await send(message)
 
         try:
@@ -62,4 +62,4 @@ class Measured:
         finally:
             # not the path itself: whoever asks for random ones must not make a series of figures of each
             route = getattr(scope.get("route"), "path", "other")
-            self._metrics.answered(route, status, time.monotonic() - began)
+            self._metrics.answered(route, status, (answered or time.monotonic()) - began)

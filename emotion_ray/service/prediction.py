@@ -1,6 +1,9 @@
 """One uploaded video, from its bytes to the answer. Runs in a thread."""
 
+import time
 from typing import Any
+
+from pydantic_core import to_json
 
 from emotion_ray import __version__
 from emotion_ray.errors import Reject
@@ -9,7 +12,7 @@ from emotion_ray.inference.observation import Observation, Prediction
 from emotion_ray.inference.stream import EmotionStream
 from emotion_ray.models.store import LoadedModel
 from emotion_ray.service.problems import Problem
-from emotion_ray.service.running import Service
+from emotion_ray.service.service import Service
 from emotion_ray.service.uploads import Upload
 from emotion_ray.service.work import Job
 from emotion_ray.vision.video import Video
@@ -53,8 +56,27 @@ def predict(service: Service, upload: Upload, job: Job) -> dict[str, Any]:
             "created": model.record.created,
         },
         "version": __version__,
-        "timings": {"load_s": round(loaded_s, 4), "work_s": round(work_s, 4)},
+        "timings": {
+            "upload_s": round(upload.seconds, 4),
+            "wait_s": round(job.began - upload.ended, 4),
+            "load_s": round(loaded_s, 4),
+            "work_s": round(work_s, 4),
+            "total_s": round(upload.seconds + time.monotonic() - upload.ended, 4),
+        },
     }
+
+
+def as_json(value: object, levels: int = 4) -> bytes:
+    """JSON of an answer, which may have tens of megabytes.
+
+    Written by one call it would keep Python's lock, and with it the event loop, for seconds; so each call writes what
+    is so many levels down: a prediction, a box.
+    """
+    if levels and isinstance(value, dict):
+        return b"{" + b",".join(to_json(name) + b":" + as_json(one, levels - 1) for name, one in value.items()) + b"}"
+    if levels and isinstance(value, list):
+        return b"[" + b",".join(as_json(one, levels - 1) for one in value) + b"]"
+    return to_json(value)
 
 
 def stream_for(service: Service, model: LoadedModel, stride: object) -> EmotionStream:

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from emotion_ray.errors import EmotionRayError, Reject
+from emotion_ray.service.headers import RESULT
 
 MEDIA_TYPE = "application/problem+json"
 log = logging.getLogger(__name__)
@@ -49,7 +50,8 @@ class Problem(Exception):
         }
 
     def response(self) -> JSONResponse:
-        return JSONResponse(self.document(), self.status, self.headers, MEDIA_TYPE)
+        """Says by itself what `Headers` adds to other answers: some problems are told where no middleware sees them."""
+        return JSONResponse(self.document(), self.status, RESULT | self.headers, MEDIA_TYPE)
 
 
 def busy(detail: str, status: int = 429) -> Problem:

@@ -1,6 +1,7 @@
 """An upload as it comes in: counted while it does, refused as soon as it is too much, and never on a disk."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
@@ -27,11 +28,15 @@ class Upload:
         name: of the video's file, for messages.
         content: the encoded video.
         fields: texts by the name of the field, of those in `FIELDS`.
+        seconds: that it took to come in.
+        ended: when it was in, as `time.monotonic` tells.
     """
 
     name: str
     content: bytes
     fields: dict[str, str]
+    seconds: float
+    ended: float
 
 
 class _InMemory(MultiPartParser):
@@ -44,6 +49,7 @@ async def read_upload(request: Request, limits: ServeLimits) -> Upload:
     Raises:
         Problem: 400, 408, 413, 415 or 422; what is wrong with the form.
     """
+    began = time.monotonic()
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise Problem(415, "no_form", "Send the video as a multipart form (multipart/form-data), in the field video.")
     try:
@@ -66,9 +72,11 @@ async def read_upload(request: Request, limits: ServeLimits) -> Upload:
     except (MultiPartException, FormParserError) as error:
         raise Problem(400, "broken_form", f"The form can't be read: {getattr(error, 'message', error)}") from None
     try:
-        return await _taken_out(form.multi_items(), limits)
+        name, content, fields = await _taken_out(form.multi_items(), limits)
     finally:
         await form.close()
+    ended = time.monotonic()
+    return Upload(name, content, fields, ended - began, ended)
 
 
 async def _counted(request: Request, limits: ServeLimits, most: int) -> AsyncGenerator[bytes, None]:
@@ -80,7 +88,10 @@ async def _counted(request: Request, limits: ServeLimits, most: int) -> AsyncGen
         yield chunk
 
 
-async def _taken_out(items: list[tuple[str, UploadFile | str]], limits: ServeLimits) -> Upload:
+async def _taken_out(
+    items: list[tuple[str, UploadFile | str]], limits: ServeLimits
+) -> tuple[str, bytes, dict[str, str]]:
+    """The video's name and content, and the other fields of a form."""
     video: UploadFile | None = None
     fields: dict[str, str] = {}
     for name, value in items:
@@ -99,7 +110,7 @@ async def _taken_out(items: list[tuple[str, UploadFile | str]], limits: ServeLim
     if len(content) > limits.max_body:
         raise _too_large(limits)
     shown = "".join(char for char in video.filename or "" if char.isprintable())[:LONGEST_NAME]
-    return Upload(shown or "the video", content, fields)
+    return shown or "the video", content, fields
 
 
 def _too_large(limits: ServeLimits) -> Problem:

@@ -42,6 +42,35 @@ class Job:
         return time.monotonic() - self.began
 
 
+class Places:
+    """A number of places; who finds none free is to come again.
+
+    Args:
+        most: places.
+        full: what to tell then; `{taken}` in it stands for their number.
+    """
+
+    def __init__(self, most: int, full: str):
+        self._most = most
+        self._full = full
+        self.taken = 0
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """One of them, while the block runs.
+
+        Raises:
+            Problem: 429, there is none.
+        """
+        if self.taken >= self._most:
+            raise busy(self._full.format(taken=self.taken))
+        self.taken += 1
+        try:
+            yield
+        finally:
+            self.taken -= 1
+
+
 class Work:
     """Runs jobs in threads of its own, in the order in which they came.
 
@@ -50,36 +79,17 @@ class Work:
 
     Args:
         at_once: jobs, and threads; 0 takes none.
-        queue: jobs that may wait.
         limit_s: of a job, in seconds.
+        metrics: told how many jobs wait.
     """
 
-    def __init__(self, at_once: int, queue: int, limit_s: float, metrics: Metrics):
-        self._at_once = at_once
-        self._most = at_once + queue
+    def __init__(self, at_once: int, limit_s: float, metrics: Metrics):
         self._limit_s = limit_s
         self._metrics = metrics
-        self._places = 0
+        self._waiting = 0
         self._turns = asyncio.Semaphore(at_once)
         self._running: set[Job] = set()
         self._threads = ThreadPoolExecutor(max(at_once, 1), thread_name_prefix="work")
-
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """A place in the queue, from before an upload is read to its answer: it bounds the memory of all uploads.
-
-        Raises:
-            Problem: 429, there is none.
-        """
-        if self._places >= self._most:
-            raise busy(f"{self._places} uploads are being worked on or wait already: send it again in a moment.")
-        self._places += 1
-        self._metrics.waiting(max(self._places - self._at_once, 0))
-        try:
-            yield
-        finally:
-            self._places -= 1
-            self._metrics.waiting(max(self._places - self._at_once, 0))
 
     async def run(self, function: Callable[[Job], Result]) -> Result:
         """Runs a function in a thread when its turn has come, and gives what it returns.
@@ -87,7 +97,8 @@ class Work:
         Raises:
             Problem: 422, it took too long; and whatever the function raises.
         """
-        await self._turns.acquire()
+        with self._counted_as_waiting():
+            await self._turns.acquire()
         job = Job(self._limit_s)
         self._running.add(job)
         future = asyncio.get_running_loop().run_in_executor(self._threads, function, job)
@@ -109,6 +120,16 @@ class Work:
         for job in self._running:
             job.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    @contextmanager
+    def _counted_as_waiting(self) -> Iterator[None]:
+        self._waiting += 1
+        self._metrics.waiting(self._waiting)
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            self._metrics.waiting(self._waiting)
 
     def _ended(self, job: Job, future: asyncio.Future) -> None:
         self._running.discard(job)

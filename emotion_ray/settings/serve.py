@@ -92,7 +92,7 @@ class ServeSettings(ServeLimits):
         super().__post_init__()
         check_numbers(
             self,
-            port=(0, 65_535),
+            port=(1, 65_535),
             replicas=(1, 4096),
             cpus_per_replica=(1, 1024),
             queue=(0, 10_000),

@@ -13,7 +13,7 @@ from emotion_ray.distributed.leaderboard import LEADERBOARD
 from emotion_ray.distributed.prepare import prepare
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.inference.files import Outputs
-from emotion_ray.inference.predict import chosen_model, predict_videos
+from emotion_ray.inference.videos import chosen_model, predict_videos
 from emotion_ray.models.store import LoadedModel, model_names
 from emotion_ray.real_clips import real_clips
 from emotion_ray.sample import SIZES, SampleIndex, build_sample, planned_takes

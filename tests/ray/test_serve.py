@@ -157,9 +157,10 @@ def test_what_can_not_be_is_told_in_one_line(ray_here, root, console, monkeypatc
         ({"replicas": 64}, "64 replicas x 1 CPU = 64 CPU"),
         ({"model": "nobody"}, "there is no model 'nobody'"),
         ({"host": "0.0.0.0"}, "without an API key"),
+        ({"port": 0}, "port is 0: give a whole number from 1 to 65535"),
     ):
         with pytest.raises(EmotionRayError, match=says), serving(ServeSettings(root=str(root), **settings), console):
-            pass
+            pytest.fail("it serves")
 
 
 def test_the_config_has_no_key_that_serve_does_not_know():

@@ -59,7 +59,8 @@ export function predict(file, fields, onProgress, signal) {
     request.addEventListener("load", async () => {
       const answer = request.response;
       if (request.status !== 200) reject(problemOf(request.status, await answer.text()));
-      else resolve(fields.annotate ? answer : JSON.parse(await answer.text()));
+      else if (fields.annotate) resolve(answer);
+      else answer.text().then(JSON.parse).then(resolve, reject);
     });
     signal.addEventListener("abort", () => request.abort(), { once: true });
     request.send(form);

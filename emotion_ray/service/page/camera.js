@@ -15,7 +15,7 @@ export class CameraSession {
    */
   constructor(video, model, listener) {
     Object.assign(this, { video, model, listener });
-    this.sent = this.answered = this.skipped = 0;
+    this.sent = this.answered = this.dropped = 0;
     this.canvas = document.createElement("canvas");
     this.context = this.canvas.getContext("2d", { alpha: false });
     this.over = this.encoding = false;
@@ -90,11 +90,8 @@ export class CameraSession {
 
   /** Sends the picture that is shown now, unless the service has enough to do. */
   #send() {
-    const underWay = this.sent - this.answered - (this.dropped ?? 0);
-    if (this.over || this.encoding || underWay >= MOST_UNDER_WAY || this.socket.readyState !== WebSocket.OPEN) {
-      this.skipped += 1;
-      return;
-    }
+    const underWay = this.sent - this.answered - this.dropped;
+    if (this.over || this.encoding || underWay >= MOST_UNDER_WAY || this.socket.readyState !== WebSocket.OPEN) return;
     const { videoWidth, videoHeight } = this.video;
     if (!videoWidth) return;
     const scale = Math.min(1, LONGER_SIDE / Math.max(videoWidth, videoHeight));

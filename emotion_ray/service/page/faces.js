@@ -83,7 +83,6 @@ export class FacePanel {
 function update(item, face, model) {
   const { prediction } = face;
   item.label.classList.toggle("waiting", !prediction);
-  item.buffer.hidden = item.bars.hidden = false;
   item.bars.hidden = !prediction;
   item.buffer.hidden = Boolean(prediction);
   if (prediction) {

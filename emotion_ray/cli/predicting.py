@@ -11,7 +11,7 @@ from emotion_ray.settings import PredictSettings
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from emotion_ray.inference.predict import Predicted
+    from emotion_ray.inference.videos import Predicted
     from emotion_ray.models.store import LoadedModel
 
 
@@ -29,7 +29,7 @@ def predict(
         json: print the result as JSON.
     """
     from emotion_ray.allocator import keep_freed_memory
-    from emotion_ray.inference.predict import chosen_model, predict_videos
+    from emotion_ray.inference.videos import chosen_model, predict_videos
 
     if (settings.camera is None) == (not videos):
         raise EmotionRayError("give videos or folders of them, or a camera with --camera 0, not both")
