@@ -19,6 +19,7 @@ from statistics import median
 import numpy as np
 import torch
 import tyro
+from asked import line
 from machine import facts
 from plain_models import PlainAttention, PlainLSTM, plain_step
 from torch.utils.flop_counter import FlopCounterMode
@@ -59,6 +60,9 @@ TARGETS = {
     ),
     "attention_step_vs_floor": Target("attention: our step, by the time of its operations at that rate", 1.6, True),
     "data_wait_share": Target("part of an epoch spent waiting for a batch, the larger of both models'", 0.02, True),
+    "tune_overhead_s": Target(
+        "seconds that Ray Tune adds to each trial of one worker, beyond the bare loop", 0.5, True
+    ),
 }
 
 
@@ -87,6 +91,7 @@ def main(options: Options) -> None:
         {model: {form: in_own_process(model, form, options.threads) for form in (*FORMS, "floor")} for model in PLAIN}
         for _ in range(options.rounds)
     ]
+    sweeps = [{form: seconds_a_trial(form) for form in ("alone", "sweep")} for _ in range(options.rounds)]
     result = {
         "benchmark": "learn",
         **facts(),
@@ -95,9 +100,11 @@ def main(options: Options) -> None:
         "size": SIZE,
         "threads": options.threads,
         "rounds": rounds,
-        "ratios": step_ratios(rounds),
+        "seconds_a_trial": sweeps,
+        "ratios": {**step_ratios(rounds), "tune_overhead_s": tune_overhead(sweeps)},
     }
-    print(page(result))
+    for name, value in result["ratios"].items():
+        line(TARGETS[name].met(value), TARGETS[name].meaning, str(TARGETS[name]), f"{value:.3g}")
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
     if options.page:
@@ -109,6 +116,18 @@ def in_own_process(model: str, form: str, threads: int) -> dict[str, float]:
     command = [sys.executable, __file__, "--threads", str(threads), "--measure", model, form]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def seconds_a_trial(form: str) -> float:
+    """What `sweep_overhead.py` measures of a form, in a process of its own."""
+    command = [sys.executable, str(Path(__file__).with_name("sweep_overhead.py")), form]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])["seconds_a_trial"]
+
+
+def tune_overhead(sweeps: list[dict[str, float]]) -> float:
+    """Seconds: the median of a trial in a sweep, less that of the same training alone."""
+    return median(each["sweep"] for each in sweeps) - median(each["alone"] for each in sweeps)
 
 
 def measured(model: str, form: str) -> dict[str, float]:
@@ -217,6 +236,12 @@ def page(result: dict) -> str:
         for form, name in zip((*FORMS, "floor"), ("plain", "plain, allocator set", "ours", "floor"), strict=True):
             seconds = [each[model][form]["step_seconds"] for each in rounds]
             lines.append(f"| {model}, {name} | {median(seconds):.3f} | {min(seconds):.3f} | {max(seconds):.3f} |")
+    trial = {form: median(each[form] for each in result["seconds_a_trial"]) for form in ("alone", "sweep")}
+    lines += [
+        "",
+        f"A short trial of one worker takes {trial['alone']:.2f} s by itself and {trial['sweep']:.2f} s in a sweep on "
+        "Ray Tune, from its beginning to that of the next, with the same checkpoints written.",
+    ]
     lines += ["", "| ratio | | measured | wanted | |", "|---|---|---|---|---|"]
     for name, value in ratios.items():
         target = TARGETS[name]
