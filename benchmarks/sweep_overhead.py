@@ -55,6 +55,8 @@ def alone(folder: Path) -> float:
 
 def sweep(folder: Path) -> float:
     """Seconds from the beginning of the first trial to the beginning of the last, in a sweep on Ray Tune."""
+    from optuna.distributions import CategoricalDistribution
+
     from emotion_ray.distributed import sweep as module
     from emotion_ray.distributed.cluster import connected
     from emotion_ray.distributed.preflight import Need
@@ -65,7 +67,8 @@ def sweep(folder: Path) -> float:
     task = SweepTask(str(folder / "trials"), ARCHITECTURE, EPOCHS, SEED, workers=1, need=Need(1), max_failures=0)
     settings = TuneSettings(trials=TRIALS, epochs=EPOCHS, seed=SEED, scheduler="none")
     # All trials with the baseline's settings: those of a search would each train for another time.
-    module.search_space = lambda architecture, workers=1: {}
+    only = {name: CategoricalDistribution((value,)) for name, value in baseline(ARCHITECTURE).items()}
+    module.search_space = lambda architecture, workers: only
     with connected():
         module.run_sweep(settings, task, trainable(task, data, data), 1, str(folder))
     began = sorted(path.stat().st_mtime for path in (folder / "trials").glob(f"*/{CONFIG}"))
