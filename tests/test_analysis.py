@@ -21,6 +21,7 @@ def analysed(content: bytes, mtcnn, **limits) -> tuple[Analysis, list]:
     return analysis, list(analyse(content, "take.mp4", stream, analysis, **limits))
 
 
+@pytest.mark.slow
 def test_a_long_take_is_told_of_by_its_full_windows(mtcnn):
     analysis, pairs = analysed(portrait_video(85), mtcnn)
     told = analysis.as_dict()

@@ -117,6 +117,7 @@ def test_too_long_a_retry_after_is_not_waited_for(zenodo, archive, tmp_path):
     assert "3600 s" in reject.message
 
 
+@pytest.mark.slow
 def test_waits_grow(zenodo, archive, tmp_path):
     zenodo.fail(NAME, *[Fault(status=500)] * 3)
     download(archive, tmp_path, settings=replace(QUICK, backoff_s=0.1))

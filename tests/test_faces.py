@@ -104,6 +104,7 @@ def test_tracking_stays_with_the_face_that_was_the_largest_at_first(mtcnn):
     assert all(crop.found and centre(crop) < 250 for crop in crops)
 
 
+@pytest.mark.slow
 def test_exact_gives_the_largest_face_of_each_frame(mtcnn):
     crops = followed(mtcnn, growing_beside(), "exact")
     assert centre(crops[0]) < 250

@@ -121,6 +121,7 @@ def test_a_run_repeats_and_a_resumed_one_goes_the_same_way(architecture, setting
     assert not list(fit(other_weights, train, train, settings, resume=rest[-1].checkpoint()))
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_run():
     train = random_clips(16)
     assert not np.array_equal(

@@ -154,6 +154,7 @@ def test_one_bad_file_alone_is_one_line(work, root):
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_folders_are_gone_through(work, root):
     Path("videos/deep").mkdir(parents=True)
     Path("take.mp4").rename("videos/take.mp4")

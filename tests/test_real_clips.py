@@ -105,6 +105,7 @@ def test_another_clip_under_a_known_name_is_refused(tmp_path, monkeypatch):
     assert not list(tmp_path.rglob("*.mp4"))
 
 
+@pytest.mark.slow
 def test_nothing_that_is_fetched_is_run(tmp_path, monkeypatch):
     """A source archive whose build would leave a trace is downloaded by pip itself, and leaves none."""
     trace = tmp_path / "trace"
@@ -130,6 +131,7 @@ def test_nothing_that_is_fetched_is_run(tmp_path, monkeypatch):
     assert trace.exists(), "it would have left one"
 
 
+@pytest.mark.slow
 def test_a_package_of_another_sum_is_refused(tmp_path, monkeypatch):
     shop = tmp_path / "shop"
     shop.mkdir()

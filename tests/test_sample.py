@@ -61,6 +61,7 @@ def test_a_take_is_the_same_again_and_unlike_any_other(happy):
         assert np.abs(other[30].astype(int) - happy[30]).mean() > 5
 
 
+@pytest.mark.slow
 def test_both_modalities_show_the_same_take(happy):
     silent = Code(2, *(getattr(HAPPY, field) for field in Code.__annotations__ if field != "modality"))
     np.testing.assert_array_equal(render_take(silent), happy)
@@ -101,6 +102,7 @@ def test_a_member_is_h264_with_sound_that_looks_as_rendered(tiny, happy):
     assert np.abs(decoded.astype(int) - happy).mean() < 4
 
 
+@pytest.mark.slow
 def test_a_complete_sample_is_left_as_it_is_and_a_lost_archive_made_anew(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(build, "planned_takes", lambda size: TINY)
     calls = []

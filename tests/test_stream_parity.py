@@ -54,6 +54,7 @@ def check_first_window(content: bytes, mtcnn, loaded, crops) -> None:
     assert np.abs(first.probabilities - whole).max() < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["lstm", "attention"])
 def test_a_rendered_take_gives_the_crops_and_logits_of_its_clip(mtcnn, architecture, crops):
     check_first_window(portrait_video(64), mtcnn, small_model(architecture), crops)

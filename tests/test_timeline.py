@@ -67,6 +67,7 @@ def test_a_picture_is_drawn(faces):
     assert image.std() > 5
 
 
+@pytest.mark.slow
 def test_a_picture_grows_with_the_faces_up_to_a_limit():
     one, three = (decoded(picture(analysis(count))).shape[0] for count in (1, 3))
     assert three > 2 * one

@@ -10,22 +10,28 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from listening import on_loopback
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(150)]
 
 STARTS = """
 import json, os, subprocess, sys
 from emotion_ray.distributed.cluster import connected
+from listening import listening
+from memory import tree
 
 JOINS = "import ray, sys; ray.init(sys.argv[1]); print('joined')"
 
 with connected(1):
     import ray
+    ray.get(ray.remote(lambda: 0).remote())
+    ports = [[name, *place] for place, name in listening(tree(os.getpid())).items()]
     address = ray.get_runtime_context().gcs_address
     intruder = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a-guess"}
     tried = subprocess.run([sys.executable, "-c", JOINS, address], capture_output=True, text=True, env=intruder)
     mode = os.environ.get("RAY_AUTH_MODE")
-    print(json.dumps({"code": tried.returncode, "out": tried.stdout, "err": tried.stderr, "mode": mode}))
+    print(json.dumps({"code": tried.returncode, "out": tried.stdout, "err": tried.stderr, "mode": mode,
+                      "ports": ports}))
 """
 
 
@@ -62,3 +68,12 @@ def test_who_has_not_the_token_is_turned_away(own):
     assert "joined" not in own["out"]
     assert "AuthenticationError" in own["err"] or "authentication" in own["err"].lower()
     assert "a-guess" not in own["err"]
+
+
+def test_it_listens_on_loopback_alone(own):
+    """Ray's daemons, its agents, this process as an owner of objects, and a worker."""
+    names = [name for name, _, _ in own["ports"]]
+    assert {"gcs_server", "raylet"} <= set(names)
+    assert any(name.startswith("ray::") for name in names)
+    assert len(names) >= 8
+    assert not [place for place in own["ports"] if not on_loopback(place[1])]
