@@ -15,9 +15,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 JOBS = sorted((ROOT / "jobs").glob("*.py"))
 FREE = ("errors", "settings", "allocator")
 """May be imported by all."""
-ORDER = ("data", "vision", "sample", "models", "learning", "inference", "service", "distributed", "cli")
+ORDER = ("data", "vision", "sample", "models", "learning", "inference", "service", "distributed", "walkthrough", "cli")
 """Each may import from those to its left."""
-BESIDE = {"real_clips": "sample", "walkthrough": "cli", "doctor": "cli"}
+BESIDE = {"real_clips": "sample", "doctor": "cli"}
 """Stand with another."""
 MOST_LINES = 350
 MOST_LINES_OF_A_JOB = 40

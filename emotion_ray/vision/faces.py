@@ -20,6 +20,7 @@ CLEAR_PROB = 0.999
 FIRST_SKIP = 5  # the finest pyramid levels that a first look does without: it sees faces from 111 px
 
 WINDOW_SIDES = 2.6  # a tracked face is looked for in a window of this many of its sides,
+CLOSE_SIDES = 1.9  # and for the third stage alone in one of so many,
 TRACKED_SCALES = 0.45  # at pyramid levels whose cell is this many of its sides or more
 STRAY_SIDES = 0.25  # the window moves on when the face has moved this many of its sides
 
@@ -212,23 +213,35 @@ class FaceFollower:
         """Looks about the box `start`, up to a frame that leaves a doubt or from which the window should move on.
 
         Of every two frames the second gets the third stage alone, in the place where it saw the face in the first:
-        a fifth less time, for boxes that follow the original's jumps from one frame to the next less closely.
+        a fifth less time, for boxes that follow the original's jumps from one frame to the next less closely. It
+        needs no more than what is close about the face, and whatever reaches beyond that is looked at in full.
         """
         height, width = frames[0].shape[:2]
         side = _side(start)
         scales = [scale for scale in pyramid(height, width) if CELL / scale >= TRACKED_SCALES * side]
         in_full = range(0 if self._place is None else 1, len(frames), 2)
-        order = [*in_full, *(index for index in range(len(frames)) if index not in in_full)]
-        window = _about(start, WINDOW_SIDES * side, height, width)
-        areas = SummedAreas([frames[index] for index in order], window, self._tables_memory)
-        looked = self._mtcnn.detect(areas.only(0, len(in_full)), scales) if in_full else []
+        again = [index for index in range(len(frames)) if index not in in_full]
+        window, close = (_about(start, sides * side, height, width) for sides in (WINDOW_SIDES, CLOSE_SIDES))
+        half = len(self._tables_memory) // 2
+        areas: dict[int, SummedAreas] = {}
+        looked: dict[int, Faces] = {}
+        if in_full:
+            some = SummedAreas([frames[index] for index in in_full], window, self._tables_memory[:half])
+            looked = dict(zip(in_full, self._mtcnn.detect(some, scales), strict=True))
+            areas |= {index: some.only(place) for place, index in enumerate(in_full)}
+        if again:
+            some = SummedAreas([frames[index] for index in again], close, self._tables_memory[half:])
+            areas |= {index: some.only(place) for place, index in enumerate(again)}
         sightings: list[_Sighting] = []
         for index, frame in enumerate(frames):
-            one = areas.only(order.index(index))
-            faces = looked[in_full.index(index)] if index in in_full else self._mtcnn.look_again(one, self._place)
+            one = areas[index]
+            faces = looked[index] if index in looked else self._mtcnn.look_again(one, self._place)
             nearest = _sure(faces, last)
-            again = nearest is None and index not in in_full
-            if again:
+            doubted = index not in looked and (
+                nearest is None or not _within(faces.boxes[nearest], close, height, width)
+            )
+            if doubted:
+                one = SummedAreas([frame], window)
                 faces = self._mtcnn.detect(one, scales)[0]
                 nearest = _sure(faces, last)
             if nearest is None:
@@ -237,8 +250,8 @@ class FaceFollower:
             else:
                 sighting = _Sighting.of(one, faces, nearest)
             sightings.append(sighting)
-            self._place = sighting.place if again or nearest is None or index in in_full else None
-            if again or nearest is None:
+            self._place = sighting.place if doubted or nearest is None or index in looked else None
+            if doubted or nearest is None:
                 break
             last = sighting.box
             if np.abs(last - start).max() > STRAY_SIDES * side:
@@ -308,6 +321,13 @@ def _about(box: np.ndarray, side: float, height: int, width: int) -> Window:
         min(int(x + side / 2), width),
         min(int(y + side / 2), height),
     )
+
+
+def _within(box: np.ndarray, window: Window, height: int, width: int) -> bool:
+    """Whether a window shows all of a box that lies in the frame."""
+    x0, y0, x1, y1 = box
+    inside = max(x0, 0) >= window.x0 and max(y0, 0) >= window.y0
+    return inside and min(x1, width) <= window.x1 and min(y1, height) <= window.y1
 
 
 def _chunks(frames: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
