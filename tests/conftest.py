@@ -1,7 +1,9 @@
 """What several tests share."""
 
 import os
+import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +16,12 @@ import torch
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.real_clips import real_clips as fetch_real_clips
 from emotion_ray.vision.mtcnn import MTCNN
+
+
+def pytest_configure() -> None:
+    """Lets commands that tests start hear of Ctrl-C: what a shell starts in the background is told to ignore it."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
