@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import ray_head
-from chaos_cluster import TAKES, make_takes
+from chaos_cluster import make_takes
 from chaos_prepare import rows
 from listening import listening, on_loopback
 from memory import tree
@@ -24,6 +24,7 @@ from emotion_ray.models.store import load_stored
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
 
+TAKES = 128  # four shards of clips: the first is written when most are still to be made
 IN_THE_COPY = "this is the submitted copy"
 PLACE = "a cluster of 1 node: 4 CPU, 0 GPU"
 
@@ -33,7 +34,7 @@ def root(tmp_path_factory) -> Path:
     """Where the jobs put what they make; clips to learn from are in its folder `small`."""
     root = tmp_path_factory.mktemp("root")
     write_small_clips(root / "small", frames=8, size=32, learnable=True)
-    make_takes(root / "takes")
+    make_takes(root / "takes", TAKES)
     return root
 
 
@@ -82,10 +83,10 @@ def cut_and_submitted_again(head: ray_head.Head, root: Path):
     submitted = head.ray("job", "submit", "--no-wait", "--submission-id", "cut", *job)
     assert submitted.returncode == 0, submitted.stderr
     deadline = time.monotonic() + 120
+    workers: list[int] = []
     while not rows(root):
         assert time.monotonic() < deadline, head.ray("job", "logs", "cut").stdout
-        time.sleep(0.02)
-    workers = titled(head.pid, "MapBatches(CropStage")
+        workers = titled(head.pid, "MapBatches(CropStage")
     send(workers, signal.SIGSTOP)  # else all may be done before the command to stop has started
     stopped = head.ray("job", "stop", "cut")
     send(workers, signal.SIGCONT)

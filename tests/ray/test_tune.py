@@ -94,8 +94,8 @@ def test_a_sweep_from_clips_to_a_model(ray_here, clips, settings, console, monke
     assert [row["trial"] for row in board["trials"]] == [row.trial for row in rows]
     assert {path.name for path in folder.glob("*.png")} >= {"learning_curves.png", "learning_rate.png"}
     assert not list(folder.rglob("checkpoint.pt"))
-    first = min((folder / "trials").iterdir(), key=lambda path: (path / "config.json").stat().st_mtime_ns)
-    assert first.name == plain.trial
+    begun = sorted((folder / "trials").iterdir(), key=lambda path: (path / "config.json").stat().st_mtime_ns)
+    assert plain.trial in {path.name for path in begun[:2]}  # two begin at once
 
     record = load_stored(root / "models", "sweep").record
     split = search_split("actor", all_clips.emotion, all_clips.actor, all_clips.clip_id, 0, 1)
