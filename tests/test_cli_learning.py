@@ -2,9 +2,9 @@ import io
 import json
 import sys
 from contextlib import redirect_stderr, redirect_stdout
-from types import ModuleType
 
 import pytest
+from stand_in import stand_in
 
 from emotion_ray.cli import main
 from emotion_ray.settings import AugmentSettings, EvaluateSettings, LSTMSettings, TrainRunSettings, TuneSettings
@@ -25,21 +25,9 @@ def run(*arguments):
 def asked(monkeypatch):
     """Stand-ins in the place of the jobs; what they were asked for."""
     calls = []
-
-    def stand_in(command, result):
-        def work(settings, console):
-            calls.append(settings)
-            console.print("progress")
-            print("talk of a library")
-            return result
-
-        module = ModuleType(f"emotion_ray.distributed.{command}")
-        setattr(module, command, work)
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-
-    stand_in("train", [])
-    stand_in("tune", [])
-    stand_in("evaluate", ("report.html", []))
+    stand_in(monkeypatch, calls, "distributed", "train", [])
+    stand_in(monkeypatch, calls, "distributed", "tune", [])
+    stand_in(monkeypatch, calls, "distributed", "evaluate", ("report.html", []))
     return calls
 
 

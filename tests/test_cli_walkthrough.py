@@ -1,9 +1,9 @@
 import json
-import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
+from stand_in import stand_in
 
 from emotion_ray.cli import main
 from emotion_ray.settings import ReproduceSettings
@@ -16,18 +16,6 @@ MADE = [Made("report", "/r/runs/x/report.html", "opens in any browser"), Made("c
 def asked(monkeypatch):
     """Stand-ins in the place of the jobs; what they were asked for."""
     calls = []
-
-    def stand_in(command, result):
-        def work(settings, console):
-            calls.append(settings)
-            console.print("progress")
-            print("talk of a library")
-            return result
-
-        module = ModuleType(f"emotion_ray.walkthrough.{command}")
-        setattr(module, command, work)
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-
     figures = {"model": "lstm", "protocol": "random", "choice": "last", "labels": "true"}
     summary = SimpleNamespace(**figures, uar=SimpleNamespace(value=0.5), war=SimpleNamespace(value=0.6))
     done = SimpleNamespace(
@@ -39,8 +27,8 @@ def asked(monkeypatch):
         table=lambda: "the table",
         in_words=lambda: "and in words",
     )
-    stand_in("demo", MADE)
-    stand_in("reproduce", done)
+    stand_in(monkeypatch, calls, "walkthrough", "demo", MADE)
+    stand_in(monkeypatch, calls, "walkthrough", "reproduce", done)
     return calls
 
 

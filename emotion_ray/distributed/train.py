@@ -95,6 +95,12 @@ def train(settings: TrainRunSettings, console: Console) -> list[StoredModel]:
     return stored
 
 
+def names_of_models(run: str, model: str) -> dict[str, str]:
+    """By architecture, the name that a model of a run gets in the store."""
+    wanted = architectures(model)
+    return {one: run if len(wanted) == 1 else f"{run}-{one}" for one in wanted}
+
+
 def architectures(model: str) -> list[str]:
     """The classifiers that a `model` setting asks for."""
     return ["lstm", "attention"] if model == "both" else [model]
@@ -106,8 +112,7 @@ def _need(settings: TrainRunSettings, machines: list[Machine] | tuple[Machine, .
 
 def _model_names(run: RunFolder, settings: TrainRunSettings) -> dict[str, str]:
     """By architecture, the name that its model gets; those that a run before stored already are left out."""
-    wanted = architectures(settings.model)
-    names = {one: run.name if len(wanted) == 1 else f"{run.name}-{one}" for one in wanted}
+    names = names_of_models(run.name, settings.model)
     left = {one: name for one, name in names.items() if name not in run.record.get("models", [])}
     if not left:
         raise EmotionRayError(f"run {run.name} is complete: its models are {', '.join(names.values())}")

@@ -21,7 +21,7 @@ from emotion_ray.distributed.shared_folder import check_shared
 from emotion_ray.distributed.sweep import run_sweep
 from emotion_ray.distributed.sweep_plots import write_plots
 from emotion_ray.distributed.sweep_progress import Display
-from emotion_ray.distributed.train import architectures
+from emotion_ray.distributed.train import architectures, names_of_models
 from emotion_ray.distributed.trial import DRIVER_CPUS, SweepTask, trainable
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.learning import metrics
@@ -121,8 +121,7 @@ def _room(settings: TuneSettings, machines: Sequence[Machine], watching: float =
 
 def _model_names(run: RunFolder, settings: TuneSettings) -> dict[str, str]:
     """By architecture, the name that its best model gets; those whose sweep has ended are left out."""
-    wanted = architectures(settings.model)
-    names = {one: run.name if len(wanted) == 1 else f"{run.name}-{one}" for one in wanted}
+    names = names_of_models(run.name, settings.model)
     left = {one: name for one, name in names.items() if name not in run.record.get("models", [])}
     if not left:
         raise EmotionRayError(f"run {run.name} is complete: its models are {', '.join(names.values())}")

@@ -30,7 +30,7 @@ DOUBTFUL_OVERLAP = 0.5  # intersection over union with the face's last box
 SAME_FACE_OVERLAP = 0.1  # below it, a face found in the whole frame is somebody else's
 PATIENCE = 15  # frames in which a lost face is waited for, half a second, before another one will do
 
-TABLE_BYTES = 72 * 2**20  # summed-area tables held at once: 6 frames of 720p; 4 take 7% longer when tracking
+TABLE_BYTES = 72 * 2**20  # summed-area tables held at once: 6 frames of 720p
 MOST_AT_ONCE = 16
 
 

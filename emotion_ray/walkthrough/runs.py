@@ -13,7 +13,7 @@ from rich.table import Table
 from emotion_ray.data.storage import Folder
 from emotion_ray.distributed.evaluate import evaluate
 from emotion_ray.distributed.leaderboard import LEADERBOARD, Leaderboard, Row
-from emotion_ray.distributed.train import architectures, train
+from emotion_ray.distributed.train import architectures, names_of_models, train
 from emotion_ray.distributed.tune import tune
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.inference.best_model import recorded_uar
@@ -65,8 +65,7 @@ def run_folder(settings: RunSettings) -> str:
 
 def models_of(settings: TrainRunSettings | TuneSettings) -> dict[str, str]:
     """By architecture, the name of the model that a training or a sweep puts into the store."""
-    names = architectures(settings.model)
-    return {one: settings.run if len(names) == 1 else f"{settings.run}-{one}" for one in names}
+    return names_of_models(settings.run, settings.model)
 
 
 def trained(settings: TrainRunSettings, console: Console) -> None:
