@@ -1,10 +1,14 @@
 #!/usr/bin/env python
 """All the long proofs, one after the other: a line for each thing asked, with what was got.
 
-python benchmarks/prove.py                 everything, at most 90 minutes on 2 cores
-python benchmarks/prove.py --only bench    the benchmarks, and their pages in results/benchmarks/
+python benchmarks/prove.py                     everything, at most 90 minutes on 2 cores
+python benchmarks/prove.py --only bench        the benchmarks, and their pages in results/benchmarks/
+python benchmarks/prove.py --only trainings    what takes hours of training, and its pages
+
+What takes hours is not done again each time: `make prove` shows the lines of its last run, with their commit.
 """
 
+import json
 import subprocess
 import sys
 import time
@@ -15,23 +19,29 @@ from typing import Literal
 import tyro
 from asked import MISS, OK, line
 
+from emotion_ray.sample.render import VERSION
+
 HERE = Path(__file__).parent
 PAGES = HERE.parent / "results" / "benchmarks"
 QUICK_S = 60.0
+Kind = Literal["bench", "proof", "trainings"]
 
 
 @dataclass(frozen=True)
 class Proof:
     """A script of this folder and its arguments."""
 
-    kind: Literal["bench", "proof"]
+    kind: Kind
     script: str
     arguments: tuple[str, ...] = ()
 
 
 def _bench(name: str) -> Proof:
-    page, figures = PAGES / f"{name}.md", PAGES / f"{name}.json"
-    return Proof("bench", f"{name}.py", ("--page", str(page), "--json", str(figures)))
+    return Proof("bench", f"{name}.py", _results(name))
+
+
+def _results(name: str) -> tuple[str, ...]:
+    return ("--page", str(PAGES / f"{name}.md"), "--json", str(PAGES / f"{name}.json"))
 
 
 PROOFS = (
@@ -42,12 +52,12 @@ PROOFS = (
     _bench("learn"),
     _bench("inference"),
     Proof("proof", "fuzz_service.py"),
-    Proof("bench", "scale.py", (*_bench("scale").arguments, "--graph")),
-    Proof("proof", "sample_difficulty.py"),
+    Proof("bench", "scale.py", (*_results("scale"), "--graph")),
+    Proof("trainings", "sample_difficulty.py", _results("sample")),
 )
 
 
-def main(only: Literal["bench", "proof"] | None = None) -> int:
+def main(only: Kind | None = None) -> int:
     """Runs the proofs and counts their lines.
 
     Args:
@@ -56,10 +66,12 @@ def main(only: Literal["bench", "proof"] | None = None) -> int:
     began = time.monotonic()
     PAGES.mkdir(parents=True, exist_ok=True)
     lines: list[str] = []
-    if only != "bench":
+    if only in (None, "proof"):
         lines.append(_quick_tests())
     for proof in PROOFS:
-        if only in (None, proof.kind):
+        if only is None and proof.kind == "trainings":
+            lines += _recalled(proof)
+        elif only in (None, proof.kind):
             lines += _run(proof)
     missed = [text for text in lines if text.startswith(MISS)]
     print(f"\n{len(lines)} asked, {len(lines) - len(missed)} met, in {(time.monotonic() - began) / 60:.0f} minutes")
@@ -77,6 +89,19 @@ def _quick_tests() -> str:
     got = f"{seconds:.0f} s" + (f" and exit code {code}" if code else "")
     line(met, "make quick", f"under {QUICK_S:.0f} s", got)
     return OK if met else f"{MISS} make quick: {got}"
+
+
+def _recalled(proof: Proof) -> list[str]:
+    """The lines of a script's last run, as long as it was of the sample as it is now."""
+    path = Path(proof.arguments[-1])
+    print(f"\n--- {proof.script}, as it last ended", flush=True)
+    figures = json.loads(path.read_text()) if path.exists() else {}
+    if figures.get("sample") != VERSION:
+        lines = [f"{MISS} {proof.script}: not run on version {VERSION} of the sample (--only trainings)"]
+    else:
+        lines = [f"{text} (commit {figures['commit']}, {figures['date'][:10]})" for text in figures["lines"]]
+    print("\n".join(lines))
+    return lines
 
 
 def _run(proof: Proof) -> list[str]:
