@@ -21,6 +21,7 @@ import torch
 import tyro
 from asked import line
 from machine import facts
+from noise_clips import noise_clips
 from plain_models import PlainAttention, PlainLSTM, plain_step
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -138,18 +139,8 @@ def measured(model: str, form: str) -> dict[str, float]:
 
 
 def clips() -> Clips:
-    """Clips of noise, an epoch of them: how long a step takes does not depend on what is in them."""
-    count = BATCH * STEPS
-    frames = np.random.default_rng(0).integers(0, 256, (count, FRAMES, SIZE, SIZE, 3), np.uint8)
-    return Clips(
-        clip_id=[str(number) for number in range(count)],
-        actor=np.zeros(count, np.int64),
-        emotion=np.arange(count) % 8,
-        frames=frames,
-        num_frames=np.full(count, FRAMES),
-        found=np.ones((count, FRAMES), np.uint8),
-        prepared_with=frozenset(),
-    )
+    """An epoch of clips."""
+    return noise_clips(BATCH * STEPS, FRAMES, SIZE)
 
 
 def plain_steps(model: str, with_allocator: bool) -> dict[str, float]:

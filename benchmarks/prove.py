@@ -54,6 +54,7 @@ PROOFS = (
     Proof("proof", "fuzz_service.py"),
     Proof("bench", "scale.py", (*_results("scale"), "--graph")),
     Proof("trainings", "sample_difficulty.py", _results("sample")),
+    Proof("trainings", "early_stopping.py", _results("early_stopping")),
 )
 
 

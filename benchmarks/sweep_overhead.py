@@ -14,8 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
+from noise_clips import noise_clips
 
 from emotion_ray.allocator import keep_freed_memory
 from emotion_ray.data.clips import Clips
@@ -27,17 +27,8 @@ ARCHITECTURE = "lstm"
 
 
 def clips() -> Clips:
-    """16 clips of 8 frames of noise, 32 px wide: an epoch of them takes some hundredths of a second."""
-    random = np.random.default_rng(SEED)
-    return Clips(
-        clip_id=[str(number) for number in range(16)],
-        actor=np.zeros(16, np.int64),
-        emotion=np.arange(16) % 8,
-        frames=random.integers(0, 256, (16, 8, 32, 32, 3), np.uint8),
-        num_frames=np.full(16, 8),
-        found=np.ones((16, 8), np.uint8),
-        prepared_with=frozenset(),
-    )
+    """So few and so small ones that an epoch of them takes some hundredths of a second."""
+    return noise_clips(count=16, frames=8, size=32)
 
 
 def alone(folder: Path) -> float:
@@ -55,6 +46,7 @@ def alone(folder: Path) -> float:
 
 def sweep(folder: Path) -> float:
     """Seconds from the beginning of the first trial to the beginning of the last, in a sweep on Ray Tune."""
+    import ray
     from optuna.distributions import CategoricalDistribution
 
     from emotion_ray.distributed import sweep as module
@@ -70,7 +62,8 @@ def sweep(folder: Path) -> float:
     only = {name: CategoricalDistribution((value,)) for name, value in baseline(ARCHITECTURE).items()}
     module.search_space = lambda architecture, workers: only
     with connected():
-        module.run_sweep(settings, task, trainable(task, data, data), 1, str(folder))
+        shared = ray.put(data)
+        module.run_sweep(settings, task, trainable(task, shared, shared), 1, str(folder))
     began = sorted(path.stat().st_mtime for path in (folder / "trials").glob(f"*/{CONFIG}"))
     gaps = [later - earlier for earlier, later in itertools.pairwise(began)]
     return sum(gaps)

@@ -4,7 +4,7 @@ from dataclasses import asdict
 import pytest
 
 from emotion_ray.errors import EmotionRayError
-from emotion_ray.learning.run_folder import open_run
+from emotion_ray.learning.run_folder import open_run, run_folder
 from emotion_ray.settings import AugmentSettings, EvaluateSettings, LSTMSettings, TrainRunSettings, TuneSettings
 
 
@@ -26,6 +26,7 @@ def test_a_run_is_gone_on_with_by_the_settings_that_it_was_begun_with(settings, 
     assert used.training == settings.training
     assert again.record["models"] == ["one"]
     assert again.path("lstm", "x") == f"{tmp_path}/runs/one/lstm/x"
+    assert run.path() == again.path() == run_folder(settings)
 
 
 def test_without_a_name_the_newest_unfinished_run_of_the_command_goes_on(tmp_path):

@@ -17,6 +17,8 @@ from emotion_ray.errors import EmotionRayError
 KEEP_WORKERS = {"RAY_idle_worker_killing_time_threshold_ms": "600000"}
 # Nobody reads its metrics, and each of its processes would spend 1% of a core on them.
 NO_METRICS = {"RAY_enable_metrics_collection": "0", "RAY_task_events_report_interval_ms": "0"}
+# What Ray says, in a bare `Exception`, where its processes are not up after the half minute that it gives them.
+SLOW_START = "timed out during startup"
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def connected(cpus: int | None = None, metrics: bool = False) -> Iterator[Place]
         metrics: whether a Ray of our own collects metrics, for who reads them at its port.
 
     Raises:
-        EmotionRayError: no Ray can be joined or started.
+        EmotionRayError: no Ray can be joined, or none starts here in time.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -74,6 +76,12 @@ def connected(cpus: int | None = None, metrics: bool = False) -> Iterator[Place]
         except (ConnectionError, RuntimeError, OSError, ValueError) as error:
             cause = str(error).splitlines()[0]
             raise EmotionRayError(f"can't reach Ray ({cause}): check RAY_ADDRESS, or unset it to run here") from None
+        except Exception as error:
+            if SLOW_START not in str(error):
+                raise
+            raise EmotionRayError(
+                "Ray did not start on this machine within 30 s: end other programs that keep it busy, then try again"
+            ) from None
     try:
         total = ray.cluster_resources()
         resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]

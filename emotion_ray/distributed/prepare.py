@@ -98,7 +98,7 @@ def prepare(settings: PrepareSettings, console: Console, start_anew: bool = Fals
     if plan.work():
         with connected(settings.workers) as place:
             console.print(f"preparing on {place}; clips go to {folder.uri}", highlight=False, soft_wrap=True)
-            check_shared(folder.path if folder.is_local else folder.uri)
+            check_shared(folder.path if folder.is_local else folder.uri, "--out" if settings.out else "--root")
             began = time.monotonic()
             _run(settings, folder, plan, place, console)
             seconds = time.monotonic() - began

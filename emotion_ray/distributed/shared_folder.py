@@ -11,8 +11,12 @@ from emotion_ray.errors import EmotionRayError
 WAIT_S = 30.0
 
 
-def check_shared(path: str) -> None:
+def check_shared(path: str, flag: str = "--root") -> None:
     """Makes sure that every machine of the cluster that is joined reads what this one writes to a folder.
+
+    Args:
+        path: of the folder, or its URI.
+        flag: by which it was given.
 
     Raises:
         EmotionRayError: one does not; or does not answer.
@@ -37,7 +41,7 @@ def check_shared(path: str) -> None:
     if blind:
         raise EmotionRayError(
             f"{path} is not the same folder on all machines (not on {', '.join(sorted(blind))}): "
-            "give a --root that they share, such as a network disk or s3://"
+            f"give a {flag} that they share, such as a network disk or s3://"
         )
 
 

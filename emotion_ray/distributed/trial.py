@@ -82,16 +82,18 @@ def _begun(task: SweepTask, config: Config) -> str:
     return folder
 
 
-def trainable(task: SweepTask, train: Clips, validation: Clips) -> Any:
+def trainable(task: SweepTask, train: "ray.ObjectRef[Clips]", validation: "ray.ObjectRef[Clips]") -> Any:
     """What Ray Tune runs for each trial, with the resources that it asks for.
 
-    Puts the clips into the object store of the cluster that is joined.
+    Args:
+        task: what the trials have in common.
+        train, validation: the clips, in the object store. Ray Tune would put clips there that it is given, and keep
+            them for as long as this process lives: those of a second sweep would lie beside the first one's.
     """
     if task.workers == 1:
         function = tune.with_parameters(run_trial, task=task, train=train, validation=validation)
         return tune.with_resources(function, task.need.resources)
-    references = {"train": [ray.put(train)], "validation": [ray.put(validation)]}
-    function = tune.with_parameters(run_trial_of_several, task=task, **references)
+    function = tune.with_parameters(run_trial_of_several, task=task, train=[train], validation=[validation])
     return tune.with_resources(function, {"CPU": DRIVER_CPUS})
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+import ray
 import torch
 from rich.console import Console
 
@@ -84,6 +85,7 @@ def tune(settings: TuneSettings, console: Console) -> list[Sweep]:
             f"tuning on {place}: {at_once} trials at a time, each of {settings.workers_per_trial} x {need}",
             soft_wrap=True,
         )
+        parts = ray.put(clips.take(split.train)), ray.put(clips.take(split.validation))
         for architecture, name in names.items():
             task = SweepTask(
                 folder=f"{run.path(architecture)}/trials",
@@ -95,7 +97,7 @@ def tune(settings: TuneSettings, console: Console) -> list[Sweep]:
                 max_failures=settings.max_failures,
             )
             _check_space(run.path(), architecture, clips, at_once)
-            board = _sweep(run, task, settings, at_once, clips, split, console)
+            board = _sweep(run, task, settings, at_once, parts, clips, split, console)
             store_model(store, name, _trained(task, board.best), clips, split, data)
             run.note(models=[*run.record.get("models", []), name])
             _tidy(task)
@@ -153,12 +155,16 @@ def _sweep(
     task: SweepTask,
     settings: TuneSettings,
     at_once: int,
+    parts: "tuple[ray.ObjectRef[Clips], ray.ObjectRef[Clips]]",
     clips: Clips,
     split: Split,
     console: Console,
 ) -> Leaderboard:
-    """Runs the trials, compares the best with the baseline, and writes what came of it into the run's folder."""
-    parts = clips.take(split.train), clips.take(split.validation)
+    """Runs the trials, compares the best with the baseline, and writes what came of it into the run's folder.
+
+    Args:
+        parts: the training and the validation clips, in the object store.
+    """
     with Display(console, task.architecture, settings.trials, settings.epochs) as display:
         rows = run_sweep(settings, task, trainable(task, *parts), at_once, run.path(task.architecture), display)
     rows = ranked(rows)

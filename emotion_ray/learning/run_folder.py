@@ -47,6 +47,11 @@ class RunFolder:
         self.folder.publish(RECORD, json.dumps(self.record, indent=2, default=str).encode() + b"\n")
 
 
+def run_folder(settings: RunSettings) -> str:
+    """The path or URI of the folder of the run that the settings name."""
+    return f"{_runs(settings)}/{settings.run}"
+
+
 def open_run(command: str, settings: Settings) -> tuple[RunFolder, Settings]:
     """The folder of a new run, or with `settings.resume` that of one that was cut off.
 
@@ -61,7 +66,7 @@ def open_run(command: str, settings: Settings) -> tuple[RunFolder, Settings]:
     Raises:
         EmotionRayError: no name for a run, a new run by a name that is taken, or none to be resumed.
     """
-    runs = Folder.at(f"{settings.root}/runs")
+    runs = Folder.at(_runs(settings))
     if settings.run is not None and not _NAME.fullmatch(settings.run):
         raise EmotionRayError(
             f"--run {settings.run!r:.120} is no name for a run: "
@@ -69,7 +74,7 @@ def open_run(command: str, settings: Settings) -> tuple[RunFolder, Settings]:
         )
     if not settings.resume:
         name = settings.run or f"{command}-{settings.model}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-        folder = Folder.at(f"{runs.uri}/{name}")
+        folder = Folder.at(run_folder(replace(settings, run=name)))
         if folder.exists(RECORD):
             raise EmotionRayError(f"there is a run {name} in {runs.uri}: go on with --resume, or give another --run")
         run = RunFolder(name, folder)
@@ -77,12 +82,16 @@ def open_run(command: str, settings: Settings) -> tuple[RunFolder, Settings]:
         run.record = {"command": command, "settings": kept, "versions": versions(), "began": _now(), "complete": False}
         return run, settings
     name = settings.run or _newest_unfinished(runs, command)
-    run = RunFolder(name, Folder.at(f"{runs.uri}/{name}"))
+    run = RunFolder(name, Folder.at(run_folder(replace(settings, run=name))))
     run.record = _read(run.folder)
     if run.record.get("command") != command:
         raise EmotionRayError(f"{name} in {runs.uri} is no run of {command} that can be resumed: give another --run")
     begun = rebuilt(type(settings), run.record.get("settings"), f"run {name}")
     return run, replace(begun, root=settings.root, run=name, resume=True)
+
+
+def _runs(settings: RunSettings) -> str:
+    return f"{settings.root}/runs"
 
 
 def _newest_unfinished(runs: Folder, command: str) -> str:

@@ -14,12 +14,13 @@ from emotion_ray.distributed.prepare import prepare
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.inference.files import Outputs
 from emotion_ray.inference.videos import chosen_model, predict_videos
+from emotion_ray.learning.run_folder import run_folder
 from emotion_ray.models.store import LoadedModel, model_names
 from emotion_ray.real_clips import real_clips
 from emotion_ray.sample import SIZES, SampleIndex, build_sample, planned_takes
 from emotion_ray.sample.mirror import mirror
 from emotion_ray.settings import EvaluateSettings, PredictSettings, PrepareSettings, TuneSettings
-from emotion_ray.walkthrough.runs import evaluated, run_folder, show_model, swept
+from emotion_ray.walkthrough.runs import evaluated, show_model, swept
 from emotion_ray.walkthrough.stages import Made, Stages
 
 # So short that all stages together take some minutes of two cores; a model worth having takes ten times as long.

@@ -21,10 +21,11 @@ from emotion_ray.distributed.prepare import prepare
 from emotion_ray.errors import EmotionRayError, Stopped
 from emotion_ray.learning.predictions import DataFacts
 from emotion_ray.learning.report import PUBLISHED
+from emotion_ray.learning.run_folder import run_folder
 from emotion_ray.learning.summaries import Summary
 from emotion_ray.settings import CropSettings, ReproduceSettings
 from emotion_ray.walkthrough.estimate import estimate, measure_speeds, planned_trainings
-from emotion_ray.walkthrough.runs import evaluated, is_done, left_to_do, models_of, run_folder, swept, trained
+from emotion_ray.walkthrough.runs import evaluated, is_done, left_to_do, models_of, swept, trained
 from emotion_ray.walkthrough.stages import Made, Stages
 
 BASELINE_ACTORS, BASELINE_EPOCHS = tuple(range(1, 11)), 30

@@ -19,7 +19,7 @@ from emotion_ray.errors import EmotionRayError
 from emotion_ray.inference.best_model import recorded_uar
 from emotion_ray.learning.metrics import Interval
 from emotion_ray.learning.predictions import Evaluation, load_evaluation
-from emotion_ray.learning.run_folder import RECORD
+from emotion_ray.learning.run_folder import RECORD, run_folder
 from emotion_ray.learning.sections import PROTOCOL_NAMES, is_headline
 from emotion_ray.learning.summaries import Summary, summarise
 from emotion_ray.models.store import read_record
@@ -57,10 +57,6 @@ def is_done(settings: RunSettings) -> bool:
     """Whether the run that the settings name is there and has ended."""
     folder = Folder.at(run_folder(settings))
     return folder.exists(RECORD) and bool(_read(folder, RECORD).get("complete"))
-
-
-def run_folder(settings: RunSettings) -> str:
-    return f"{settings.root}/runs/{settings.run}"
 
 
 def models_of(settings: TrainRunSettings | TuneSettings) -> dict[str, str]:
