@@ -149,6 +149,13 @@ def test_export_writes_and_counts(tmp_path):
     assert len(list((tmp_path / "png").rglob("*.png"))) == 8
 
 
+def test_export_tells_it_as_json(tmp_path):
+    write_shards(Folder.at(tmp_path / "clips"), [noise_clip("a")])
+    code, out, err = run("export", "--png", tmp_path / "png", "--clips", tmp_path / "clips", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out) == {"clips": 1, "png": str(tmp_path / "png")}
+
+
 def test_the_root_is_where_the_environment_says(tmp_path, monkeypatch):
     monkeypatch.setenv("EMOTION_RAY_HOME", str(tmp_path / "home"))
     write_shards(Folder.at(tmp_path / "home" / "clips"), [noise_clip("a")])

@@ -46,6 +46,10 @@ def test_each_command_has_examples_that_are_right(name, monkeypatch, capsys):
     assert "emotion-ray" in capsys.readouterr().out
 
 
+def test_every_command_that_prints_results_gives_them_as_json():
+    assert [name for name in COMMANDS if "json" not in inspect.signature(getattr(cli, name)).parameters] == ["serve"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--help"], ["prepare", "--help"], ["doctor"], ["prepare", "--no-such-flag"]])
 def test_a_pipe_gets_plain_text(arguments, tmp_path):

@@ -47,6 +47,7 @@ def asked(monkeypatch):
         ),
         (["tune", "--resume", "--run", "mine"], TuneSettings(resume=True, run="mine")),
         (["evaluate", "--seeds", 3, "--tuned", "a", "b"], EvaluateSettings(seeds=3, tuned=("a", "b"))),
+        (["evaluate", "--stored", "a", "b"], EvaluateSettings(model="none", stored=("a", "b"))),
     ],
 )
 def test_flags_become_settings(asked, arguments, settings):

@@ -43,7 +43,7 @@ def prepare(settings: Flat[PrepareSettings], start_anew: bool = False, json: boo
     _show(done, console)
 
 
-def export(png: str, clips: str | None = None) -> None:
+def export(png: str, clips: str | None = None, json: bool = False) -> None:
     """Writes clips as image files, Actor_XX/<clip_id>/NNN.png.
 
     Examples: `emotion-ray export --png faces/`, `emotion-ray export --png faces/ --clips s3://bucket/clips`.
@@ -51,11 +51,15 @@ def export(png: str, clips: str | None = None) -> None:
     Args:
         png: folder to write to.
         clips: folder of the clips. Default: ROOT/clips.
+        json: print the result as JSON.
     """
     from emotion_ray.data.export import export_png
     from emotion_ray.data.storage import Folder
 
     count = export_png(Folder.at(clips or f"{default_root()}/clips"), png)
+    if json:
+        print_json(clips=count, png=png)
+        return
     print(f"{count} clips written as PNG to {png}")
 
 

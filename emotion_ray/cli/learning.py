@@ -67,9 +67,10 @@ def tune(settings: Flat[TuneSettings], json: bool = False) -> None:
 
 
 def evaluate(settings: Flat[EvaluateSettings], json: bool = False) -> None:
-    """Trains and tests models by a protocol, and writes a report.
+    """Trains and tests models by a protocol, or tests stored ones on other data, and writes a report.
 
-    Examples: `emotion-ray evaluate --seeds 3`, `emotion-ray evaluate --model none --tuned my-sweep --protocol actor`.
+    Examples: `emotion-ray evaluate --seeds 3`, `emotion-ray evaluate --model none --tuned my-sweep --protocol actor`,
+    `emotion-ray evaluate --stored my-sweep --clips crema-d/`.
 
     Args:
         settings: what to evaluate and how.

@@ -21,13 +21,13 @@ from emotion_ray.distributed.preflight import Machine, Need, room, this_machine,
 from emotion_ray.distributed.train import architectures
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.learning.cost import measure_cost
+from emotion_ray.learning.cross_corpus import evaluate_stored
 from emotion_ray.learning.evaluate import Fitted, LoopFit, Run, RunResult, describe, evaluate_run, gather, plan
 from emotion_ray.learning.explain import FrameImportance, frame_importance
 from emotion_ray.learning.predictions import Evaluation, load_evaluation, save_evaluation
 from emotion_ray.learning.report import write_report
 from emotion_ray.learning.run_folder import RunFolder, open_run
 from emotion_ray.learning.summaries import Summary, summarise
-from emotion_ray.models.record import versions
 from emotion_ray.models.store import read_record
 from emotion_ray.settings import EvaluateSettings, TrainSettings, rebuilt
 
@@ -43,7 +43,8 @@ def evaluate(settings: EvaluateSettings, console: Console) -> tuple[Path, list[S
     """Runs the trainings of a plan and writes the report into ROOT/runs/RUN.
 
     Where several fit at once they run as Ray tasks, else one after the other in this process, without Ray. What is
-    done stays done: killed at any moment and called again with `resume`, it goes on.
+    done stays done: killed at any moment and called again with `resume`, it goes on. Stored models that are tested as
+    they are take seconds and no Ray.
 
     Returns:
         the path of the report, and its figures.
@@ -51,6 +52,8 @@ def evaluate(settings: EvaluateSettings, console: Console) -> tuple[Path, list[S
     Raises:
         EmotionRayError: what was asked for can't run here, clips that can't be split so, or a training that failed.
     """
+    if settings.stored:
+        return evaluate_stored(settings, console)
     run, settings = open_run("evaluate", settings)
     if not Folder.at(settings.root).is_local:
         raise EmotionRayError(f"--root {settings.root}: the report needs a folder on a disk")
@@ -116,7 +119,9 @@ def _fits(settings: EvaluateSettings) -> dict[str, TrainSettings]:
     for name in settings.tuned:
         found[name] = rebuilt(TrainSettings, read_record(f"{settings.root}/models", name).training, f"model {name}")
     if not found:
-        raise EmotionRayError("nothing to evaluate: give --model, or --tuned with the names of stored models")
+        raise EmotionRayError(
+            "nothing to evaluate: give --model, or --tuned or --stored with the names of stored models"
+        )
     if settings.epochs:
         found = {name: replace(one, epochs=settings.epochs) for name, one in found.items()}
     return found
@@ -191,11 +196,11 @@ def _in_words(result: RunResult) -> str:
 
 
 def _remarks(fits: dict[str, TrainSettings]) -> list[str]:
-    """How each model was trained, and with what."""
+    """How each model was trained."""
     lines = []
     for name, settings in fits.items():
         sizes = getattr(settings, settings.model)
         values = {**asdict(settings), **asdict(sizes)}
         told = ", ".join(f"{key} {value}" for key, value in values.items() if not isinstance(value, dict))
         lines.append(f"{name}: {told}; augmentation {asdict(settings.augment)}.")
-    return [*lines, "Versions: " + ", ".join(f"{name} {version}" for name, version in versions().items()) + "."]
+    return lines

@@ -187,16 +187,30 @@ def evaluate_run(clips: Clips, run: Run, fit: Fit) -> RunResult:
         temperature = fit_temperature(validation, labels[split.validation])
         epoch = len(fitted.history) if choice == "last" else fitted.best
         constant = facts | {"choice": choice, "epoch": epoch, "temperature": temperature}
-        columns: dict[str, Any] = {name: [value] * len(logits) for name, value in constant.items()}
-        columns["clip_id"] = [clips.clip_id[position] for position in split.test]
-        columns["actor"] = clips.actor[split.test]
-        columns["emotion"] = labels[split.test]
-        columns["logits"] = list(logits.astype(np.float32))
-        columns["probs"] = list(probabilities(logits, temperature).astype(np.float32))
-        arrays = [pa.array(columns[field.name], field.type) for field in PREDICTIONS]
-        tables.append(pa.table(arrays, schema=PREDICTIONS))
+        tables.append(predictions_of(clips, split.test, labels, logits, constant))
     history = [facts | {"epoch": epoch} | dict(record) for epoch, record in enumerate(fitted.history, 1)]
     return pa.concat_tables(tables), history
+
+
+def predictions_of(
+    clips: Clips, positions: np.ndarray, labels: np.ndarray, logits: np.ndarray, constant: Mapping[str, Any]
+) -> pa.Table:
+    """A table of schema `PREDICTIONS` of one model's answers.
+
+    Args:
+        clips: all of them.
+        positions: int64 [n], of those that were predicted.
+        labels: int64 [N], what all are scored against.
+        logits: float [n, 8].
+        constant: the columns that are the same in every row, `temperature` among them.
+    """
+    columns: dict[str, Any] = {name: [value] * len(logits) for name, value in constant.items()}
+    columns["clip_id"] = [clips.clip_id[position] for position in positions]
+    columns["actor"] = clips.actor[positions]
+    columns["emotion"] = labels[positions]
+    columns["logits"] = list(logits.astype(np.float32))
+    columns["probs"] = list(probabilities(logits, constant["temperature"]).astype(np.float32))
+    return pa.table([pa.array(columns[field.name], field.type) for field in PREDICTIONS], schema=PREDICTIONS)
 
 
 def gather(data: DataFacts, results: Iterable[RunResult]) -> Evaluation:

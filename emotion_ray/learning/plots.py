@@ -89,7 +89,7 @@ def overview(summaries: Sequence[Summary]) -> Figure:
         figures, colour = summary.uar, colours[summary.model]
         if np.isfinite(figures.low):
             axes.hlines(row, figures.low, figures.high, color=colour, lw=5, alpha=0.35, capstyle="round")
-        axes.plot(figures.value, row, "o", color=colour, ms=6)
+        axes.plot(figures.value, row, "o", color=colour, ms=6, clip_on=False)
         name = f"{_short(summary.model, 14)}, {summary.protocol}: {summary.selection}"
         axes.text(0.14, row + 0.22, name, fontsize=7.5, va="bottom", parse_math=False, in_layout=False)
     axes.axvline(1 / 8, color=INK, lw=0.8, ls=(0, (4, 3)), alpha=0.6)
@@ -107,9 +107,11 @@ def recall_by_emotion(headlines: Mapping[str, Summary]) -> Figure:
     figure, axes = _figure(3.6)
     rows = range(len(EMOTIONS))
     for model, summary in headlines.items():
-        axes.plot(summary.recall, rows, "o", color=colours[model], ms=6, alpha=0.85, label=_short(model))
+        axes.plot(summary.recall, rows, "o", color=colours[model], ms=6, alpha=0.85, clip_on=False, label=_short(model))
     axes.axvline(1 / 8, color=INK, lw=0.8, ls=(0, (4, 3)), alpha=0.6)
-    axes.set(xlim=(0, 1), yticks=range(len(EMOTIONS)), yticklabels=EMOTIONS)
+    counts = next(iter(headlines.values())).counts
+    axes.set(xlim=(0, 1), yticks=range(len(EMOTIONS)), yticklabels=_true_emotions(counts))
+    axes.tick_params(axis="y", pad=8)  # room for a dot at nought
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.spines["left"].set_visible(False)
@@ -131,7 +133,7 @@ def confusion_matrix(summary: Summary) -> Figure:
             colour = "white" if share > 0.6 else INK
             axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=8, color=colour)
     axes.set_xticks(range(8), EMOTIONS, rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(8), EMOTIONS)
+    axes.set_yticks(range(8), _true_emotions(counts))
     axes.set(xlabel="predicted", ylabel="true")
     axes.grid(False)
     return figure
@@ -241,6 +243,11 @@ def _figure(height: float) -> tuple[Figure, Axes]:
 def _legend(axes: Axes, **place: Any) -> None:
     for text in axes.legend(fontsize=8, **place).get_texts():
         text.set_parse_math(False)  # a model's name may hold a dollar sign
+
+
+def _true_emotions(counts: np.ndarray) -> list[str]:
+    """Names of the rows of a confusion matrix; a row without clips says so."""
+    return [name if row.any() else f"{name} (absent)" for name, row in zip(EMOTIONS, counts, strict=True)]
 
 
 def _short(name: str, longest: int = 32) -> str:

@@ -1,7 +1,7 @@
 """The predictions of an evaluation and the facts about them, as one record and as files."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ PREDICTIONS = pa.schema(
         ("clip_id", pa.string()),
         ("actor", pa.int32()),
         ("emotion", pa.int8()),  # what the prediction is scored against
-        ("protocol", pa.string()),
+        ("protocol", pa.string()),  # "actor" or "random", or "stored" for a model that was tested as it is
         ("fold", pa.int16()),
         ("seed", pa.int64()),
         ("model", pa.string()),
@@ -24,14 +24,14 @@ PREDICTIONS = pa.schema(
         ("choice", pa.string()),  # "best" (by validation UAR) or "last" epoch
         ("epoch", pa.int32()),  # from 1
         ("logits", pa.list_(pa.float32(), CLASSES)),
-        ("temperature", pa.float32()),  # fitted on the run's validation clips
+        ("temperature", pa.float32()),  # fitted on the run's validation clips; of a stored model its own
         ("probs", pa.list_(pa.float32(), CLASSES)),  # softmax(logits / temperature)
     ]
 )
 """One row per held-out clip, run and choice of epoch."""
 
 CURVES = "curves.jsonl"
-_FACTS = b"emotion_ray.data"
+_FACTS, _TRAINED_ON = b"emotion_ray.data", b"emotion_ray.trained_on"
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,13 @@ class Evaluation:
         predictions: a table of schema `PREDICTIONS`.
         history: one dict per run and epoch: the run's `model`, `protocol`, `fold`, `seed` and `labels`, and
             the epoch's record as the loop gives it.
+        trained_on: for each model that was tested as it is, what it was trained on, in words.
     """
 
     data: DataFacts
     predictions: pa.Table
     history: list[dict[str, Any]]
+    trained_on: dict[str, str] = field(default_factory=dict)
 
 
 def save_evaluation(folder: Path, evaluation: Evaluation) -> None:
@@ -85,7 +87,8 @@ def save_evaluation(folder: Path, evaluation: Evaluation) -> None:
     Raises:
         EmotionRayError: the folder can't be written.
     """
-    table = evaluation.predictions.replace_schema_metadata({_FACTS: json.dumps(asdict(evaluation.data))})
+    facts = {_FACTS: json.dumps(asdict(evaluation.data)), _TRAINED_ON: json.dumps(evaluation.trained_on)}
+    table = evaluation.predictions.replace_schema_metadata(facts)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, folder / "predictions.parquet", compression="zstd")
@@ -104,10 +107,11 @@ def load_evaluation(folder: Path) -> Evaluation:
     """
     try:
         table = pq.read_table(folder / "predictions.parquet")
-        facts = json.loads((table.schema.metadata or {})[_FACTS])
+        metadata = table.schema.metadata or {}
+        facts, trained_on = json.loads(metadata[_FACTS]), json.loads(metadata.get(_TRAINED_ON, b"{}"))
         facts["prepared_with"] = tuple(facts["prepared_with"])
         history = [json.loads(line) for line in (folder / CURVES).read_text("utf-8").splitlines()]
-        return Evaluation(DataFacts(**facts), table.cast(PREDICTIONS), history)
+        return Evaluation(DataFacts(**facts), table.cast(PREDICTIONS), history, trained_on)
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
         problem = (str(error).splitlines() or [type(error).__name__])[0]
         raise EmotionRayError(f"no evaluation can be read from {folder} ({problem}): evaluate into it first") from None

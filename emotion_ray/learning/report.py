@@ -24,6 +24,7 @@ from emotion_ray.learning.pages import (
 )
 from emotion_ray.learning.predictions import DataFacts, Evaluation, save_evaluation
 from emotion_ray.learning.summaries import Summary, summarise
+from emotion_ray.models.record import versions
 
 PUBLISHED = (
     ("LSTM", "97%", "80%", "0.198", "0.663"),
@@ -48,7 +49,7 @@ def write_report(
         title: heads the page.
         costs: for each model's name what it costs; without them those cells say so.
         importance: for each model's name the frames of some clips, for pictures and the comparison.
-        remarks: lines on how it was done, such as settings, machine and versions.
+        remarks: lines on how it was done, such as settings and machine.
 
     Returns:
         the path of `report.html`.
@@ -91,19 +92,34 @@ def make_document(
         Section("By actor", sections.by_actor(headlines)),
         Section("What is taken for what", [Gallery(sections.confusions(summaries))]),
         Section("Calibration", sections.calibration(headlines)),
+        *([] if evaluation.trained_on else _of_trainings(evaluation, summaries, headlines, costs, importance)),
+        Section("How it was done", [Points([*_conventions(evaluation), *remarks, _versions()])]),
+        Section("What it is for, and what not", [Points(_RESPONSIBLE_USE)]),
+    ]
+    shown = [part for part in parts if part.blocks]
+    lead = [*_lead(summaries), *sections.as_stored(evaluation)]
+    return Document(f"{title}: {evaluation.data.label}", _banner(evaluation.data), lead, shown)
+
+
+def _of_trainings(
+    evaluation: Evaluation,
+    summaries: Sequence[Summary],
+    headlines: Mapping[str, Summary],
+    costs: Mapping[str, Cost],
+    importance: Mapping[str, Sequence[FrameImportance]],
+) -> list[Section]:
+    """What there is to say of models that were trained for this evaluation."""
+    return [
         Section("Learning curves", [Gallery(sections.curves(evaluation, summaries))]),
         Section("Which frames count", sections.frames(importance)),
         Section("The models compared", _compared(headlines, summaries, costs, importance)),
         Section("The baseline's published figures", _published(evaluation.data)),
-        Section("How it was done", [Points([*_conventions(evaluation.data), *remarks])]),
-        Section("What it is for, and what not", [Points(_RESPONSIBLE_USE)]),
     ]
-    shown = [part for part in parts if part.blocks]
-    return Document(f"{title}: {evaluation.data.label}", _banner(evaluation.data), _lead(summaries), shown)
 
 
 def _banner(data: DataFacts) -> Text:
-    counts = f"{data.clips} clips of {data.actors} actors, {data.frames} frames of {data.size}x{data.size} px."
+    actors = "1 actor" if data.actors == 1 else f"{data.actors} actors"
+    counts = f"{data.clips} clips of {actors}, {data.frames} frames of {data.size}x{data.size} px."
     if data.synthetic:
         return Text(
             f"Data: {data.label}. {counts} These are warped pictures of one portrait, made to try the "
@@ -122,7 +138,7 @@ def _lead(summaries: Sequence[Summary]) -> list[Block]:
     tiles = []
     for summary in filter(sections.is_headline, summaries):
         remark = f"95% interval {sections.span(summary.uar)}. " if math.isfinite(summary.uar.low) else ""
-        remark += "Chance 12.5%." if summary.protocol == "actor" else "The same actors on both sides."
+        remark += "The same actors on both sides." if summary.protocol == "random" else "Chance 12.5%."
         what = f"{summary.model}, {sections.PROTOCOL_NAMES[summary.protocol]}, UAR"
         tiles.append((what, sections.percent(summary.uar.value), remark))
     return [Tiles(tiles)]
@@ -156,22 +172,32 @@ def _published(data: DataFacts) -> list[Block]:
     return [Table(columns, PUBLISHED, caption), Text(text, warning=data.synthetic)]
 
 
-def _conventions(data: DataFacts) -> list[str]:
+_STORED = ["Tested as it is: a stored model predicts all clips; nothing is trained, chosen or fitted on them."]
+_TRAINED = [
+    "Random split: stratified, 80% to train, 20% to validate and test. Unseen actors: each fold of "
+    "actors is tested once, another fold validates, the others train.",
+    "The best epoch has the highest validation UAR; among equals the lowest validation loss.",
+    "Control: trained and scored on labels that were shuffled over all clips.",
+]
+
+
+def _conventions(evaluation: Evaluation) -> list[str]:
     return [
-        "Random split: stratified, 80% to train, 20% to validate and test. Unseen actors: each fold of "
-        "actors is tested once, another fold validates, the others train.",
-        "The best epoch has the highest validation UAR; among equals the lowest validation loss.",
+        *(_STORED if evaluation.trained_on else _TRAINED),
         "WAR is accuracy. UAR is the mean recall and macro-F1 the mean F1 of the emotions that have clips. "
         "Mean loss is cross-entropy in nats over clips.",
         "ECE: 15 bins of equal width by the probability of the predicted emotion. Brier: the sum over "
-        "emotions of squared errors, 0 to 2. The temperature minimises the loss on validation clips.",
+        "emotions of squared errors, 0 to 2. The temperature minimises the loss on validation clips of the training.",
         "Intervals: actors drawn anew 2,000 times with all of their clips, 2.5th to 97.5th percentile. "
         "They say how figures vary with the actors recorded, not with training anew: for that, see the "
         "seeds.",
-        "Blind guesses: binomial with one in eight, central 95%. Control: trained and scored on labels "
-        "that were shuffled over all clips.",
-        f"Clips prepared with {', '.join(data.prepared_with) or 'unknown settings'}.",
+        "Blind guesses: binomial with one in eight, central 95%.",
+        f"Clips prepared with {', '.join(evaluation.data.prepared_with) or 'unknown settings'}.",
     ]
+
+
+def _versions() -> str:
+    return "Versions: " + ", ".join(f"{name} {version}" for name, version in versions().items()) + "."
 
 
 _RESPONSIBLE_USE = (

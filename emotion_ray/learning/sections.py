@@ -3,6 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from emotion_ray.data.ravdess import EMOTIONS
 from emotion_ray.learning import metrics, plots
 from emotion_ray.learning.explain import FrameImportance
@@ -11,7 +13,7 @@ from emotion_ray.learning.pages import Block, Gallery, Picture, Share, Table, Te
 from emotion_ray.learning.predictions import Evaluation
 from emotion_ray.learning.summaries import Summary, difference
 
-PROTOCOL_NAMES = {"actor": "unseen actors", "random": "random split"}
+PROTOCOL_NAMES = {"actor": "unseen actors", "random": "random split", "stored": "tested as it is"}
 FEW_ACTORS = 10  # fewer clusters than this, and a bootstrap over them is rough
 
 _READING = {
@@ -19,13 +21,15 @@ _READING = {
     "neither in training nor in the choice of the epoch.",
     "random": "The random split has the same actors on both sides and reads higher than new faces would; its "
     "best epoch is selected on the very clips it is shown for.",
+    "stored": "Each model was tested as it is: nothing was trained, chosen or fitted on these clips.",
 }
 _BRACKETS = " In brackets: 95% intervals over actors, and for blind guesses the central 95%."
+_BRACKETS_OF_ONE_ACTOR = " In brackets: what the central 95% of blind guesses reach."
 
 
 def is_headline(summary: Summary) -> bool:
     """Whether these are the figures to show for a protocol: not selected on the clips that they are of."""
-    return (summary.protocol, summary.choice) in (("actor", "best"), ("random", "last"))
+    return (summary.protocol, summary.choice) in (("actor", "best"), ("random", "last"), ("stored", "best"))
 
 
 def results(
@@ -50,10 +54,11 @@ def results(
     columns = ["model", "tested on", "UAR, %", "WAR, %", "macro-F1, %", "mean loss", "UAR by seed, %"]
     strong = [row for row, s in enumerate(summaries) if (s.protocol, s.choice) == ("actor", "best")]
     protocols = {summary.protocol for summary in summaries}
+    brackets = _BRACKETS if evaluation.data.actors > 1 else _BRACKETS_OF_ONE_ACTOR
     overview = Picture("overview", "UAR; bars are 95% intervals, the dashed line is chance.", plots.overview(summaries))
     recall = Picture("recall", f"Recall of each emotion. {_which(headlines)}", plots.recall_by_emotion(headlines))
     return [
-        Text(" ".join(_READING[protocol] for protocol in PROTOCOL_NAMES if protocol in protocols) + _BRACKETS),
+        Text(" ".join(_READING[protocol] for protocol in PROTOCOL_NAMES if protocol in protocols) + brackets),
         Gallery([overview, recall]),
         Table(columns, rows, strong=strong),
         *_warnings(evaluation, summaries, controls),
@@ -73,14 +78,31 @@ def _warnings(evaluation: Evaluation, summaries: Sequence[Summary], controls: Se
         if not control.chance.low <= control.war.value <= control.chance.high
     ]
     data = evaluation.data
+    present = summaries[0].counts.sum(1) > 0
+    if not present.all():
+        found.append(
+            f"There are no clips of {', '.join(np.array(EMOTIONS)[~present])}. UAR and macro-F1 are means over the "
+            f"{present.sum()} emotions that are there: who always says one of them reaches a UAR of "
+            f"{percent(1 / present.sum())}."
+        )
     if data.twins and any(s.protocol == "random" for s in summaries):
         found.append(
             f"{data.twins} clips are there with sound and without, as the same pictures: on the random "
             "split most of them were tested on what was trained on."
         )
-    if data.actors < FEW_ACTORS:
+    if data.actors == 1:
+        found.append("All clips are of one actor, so there are no intervals over actors.")
+    elif data.actors < FEW_ACTORS:
         found.append(f"An interval from {data.actors} actors is rough, and rather too narrow.")
     return [Text(text, warning=True) for text in found]
+
+
+def as_stored(evaluation: Evaluation) -> list[Block]:
+    """On what each model that was tested as it is was trained; nothing for models trained in the evaluation."""
+    return [
+        Text(f"{model}: tested as it is on {evaluation.data.label}, {training}.")
+        for model, training in evaluation.trained_on.items()
+    ]
 
 
 def _result_row(summary: Summary, epoch: str) -> list[str]:
@@ -117,8 +139,8 @@ def by_class(headlines: Mapping[str, Summary]) -> list[Block]:
     )
     for model, summary in headlines.items():
         columns += [f"{model}: recall", f"{model}: F1"]
-        for row, recall, f1 in zip(rows, summary.recall, summary.f1, strict=True):
-            row += [Share(recall), Share(f1)]
+        for row, count, recall, f1 in zip(rows, counts, summary.recall, summary.f1, strict=True):
+            row += [Share(recall), Share(f1)] if count else ["absent", "absent"]
     return [Table(columns, rows, _which(headlines))]
 
 
@@ -157,7 +179,8 @@ def calibration(headlines: Mapping[str, Summary]) -> list[Block]:
     """Loss, ECE and Brier score before and after temperature scaling, with the reliability diagrams."""
     rows = []
     for model, summary in headlines.items():
-        for name, found in (("as trained", summary.raw), ("temperature fitted", summary.calibrated)):
+        scaled = "temperature of its training" if summary.protocol == "stored" else "temperature fitted"
+        for name, found in (("as trained", summary.raw), (scaled, summary.calibrated)):
             rows.append([model, name, f"{found.loss:.3f}", f"{found.ece:.3f}", f"{found.brier:.3f}"])
     rows.append(["uniform guess", "", f"{math.log(len(EMOTIONS)):.3f}", "", f"{1 - 1 / len(EMOTIONS):.3f}"])
     pictures = [
@@ -169,6 +192,8 @@ def calibration(headlines: Mapping[str, Summary]) -> list[Block]:
         for place, (model, summary) in enumerate(headlines.items(), 1)
     ]
     fitted = "on validation clips"
+    if any(summary.protocol == "stored" for summary in headlines.values()):
+        fitted += " of the model's own training, not on these"
     if any(summary.protocol == "random" for summary in headlines.values()):
         fitted += " (on the random split those are the clips tested on)"
     caption = f"{_which(headlines)} Less is better in every column; the temperature is fitted {fitted}."

@@ -73,6 +73,8 @@ class Summary:
     @property
     def selection(self) -> str:
         """How the epoch was come by, in words."""
+        if self.protocol == "stored":
+            return "without training"
         if self.choice == "last":
             return "last epoch"
         if self.protocol == "random":

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
+from emotion_ray.errors import EmotionRayError
 from emotion_ray.settings.checks import check_choices, check_numbers, default_root
 from emotion_ray.settings.train import TrainSettings
 
@@ -127,12 +128,16 @@ class TuneSettings(RunSettings):
 
 @dataclass(frozen=True)
 class EvaluateSettings(RunSettings):
-    """Trains and tests models by a protocol, from several seeds, and writes the report."""
+    """Trains and tests models by a protocol, from several seeds, or tests stored ones, and writes the report."""
 
-    model: Literal["lstm", "attention", "both", "none"] = "both"
-    """Which classifiers with the baseline's settings; none: only those of `tuned`."""
+    model: Literal["lstm", "attention", "both", "none"] | None = None
+    """Which classifiers with the baseline's settings; none: only those of `tuned`. Default: both, or none where
+    `stored` names models."""
     tuned: tuple[str, ...] = ()
     """Names of stored models whose settings are evaluated too, trained anew on every split."""
+    stored: tuple[str, ...] = ()
+    """Names of stored models that are tested as they are, without training, on all clips, which must be of other
+    data than theirs. The settings below are without effect then."""
     protocol: Literal["actor", "random", "both"] = "both"
     """random: the baseline's 80/20; actor: every actor is tested by a model that has not seen them."""
     seeds: int = 1
@@ -148,6 +153,12 @@ class EvaluateSettings(RunSettings):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.model is None:
+            object.__setattr__(self, "model", "none" if self.stored else "both")
+        if self.stored and (self.tuned or self.model != "none"):
+            raise EmotionRayError(
+                "stored models are tested without training: give --stored without --model and --tuned"
+            )
         check_choices(
             self,
             model=("lstm", "attention", "both", "none"),

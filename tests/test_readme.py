@@ -1,0 +1,33 @@
+"""README.md: its commands are all known to the proof that runs them, its pictures and links are there."""
+
+import re
+from pathlib import Path
+
+from readme_table import RUNS, is_python, readme_commands
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def test_every_command_is_known_to_the_proof_that_runs_them():
+    commands = [command for command in readme_commands(README) if not is_python(command)]
+    assert [command for command in commands if command not in RUNS] == []
+    assert [command for command in RUNS if command not in commands] == []
+
+
+def test_what_is_no_command_is_told_from_one():
+    text = "```\nemotion-ray  new --flag    # a comment\n```\n```python\nx = 1\n```\n```\nemotion_ray/\n  data/\n```\n"
+    assert readme_commands(text) == ["emotion-ray new --flag", "x = 1\n"]
+
+
+def test_pictures_and_links_lead_somewhere():
+    targets = [target for target in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in target]
+    assert targets
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_the_map_of_the_house_names_what_there_is():
+    (block,) = re.findall(r"^```\nemotion_ray/\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+    named = re.findall(r"^  (\w+)/ ", block, flags=re.MULTILINE)
+    packages = {path.parent.name for path in (ROOT / "emotion_ray").glob("*/__init__.py")}
+    assert set(named) == packages
