@@ -46,6 +46,7 @@ LEAST = {"lstm": 0.80, "attention": 0.70}
 MOST = 0.97
 PROBE_MOST = 0.30
 CHANCE = 1 / len(EMOTIONS)
+LEARNT = 0.25  # a model that stays below it has learnt nothing: what it says of other actors is no question then
 
 
 def main(arguments: list[str]) -> int:
@@ -83,8 +84,10 @@ def main(arguments: list[str]) -> int:
     for model, least in LEAST.items():
         accuracies = [random_accuracy(model, clips, seed) for seed in seeds]
         check(f"{model}_random", f"full: {model}, random split, seeds 0..{options.seeds - 1}", accuracies, least, MOST)
+        if max(accuracies) < LEARNT:
+            continue
         unseen = actor_accuracy(model, clips)
-        check(f"{model}_actor", f"full: {model}, two actors not trained on", unseen, 0.25, MOST)
+        check(f"{model}_actor", f"full: {model}, two actors not trained on", unseen, LEARNT, MOST)
         labels = np.random.default_rng(0).permutation(clips.emotion)
         control = random_accuracy(model, replace(clips, emotion=labels), 0)
         count = len(random_split(labels, 0).test)

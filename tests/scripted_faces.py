@@ -52,9 +52,9 @@ class ScriptedDetector:
             found.append(_faces(boxes[inside]))
         return found
 
-    def look_again(self, areas: SummedAreas, place: np.ndarray) -> Faces:
-        [faces] = self.detect(areas, [])
-        return _faces(faces.boxes[intersection_over_union(faces.boxes, place) > 0.5])
+    def look_again(self, areas: SummedAreas, places: np.ndarray) -> list[Faces]:
+        found = zip(self.detect(areas, []), places, strict=True)
+        return [_faces(faces.boxes[intersection_over_union(faces.boxes, place) > 0.5]) for faces, place in found]
 
 
 def _faces(boxes: np.ndarray) -> Faces:

@@ -13,8 +13,8 @@ from emotion_ray.inference.stream import EmotionStream
 from emotion_ray.vision.video import Frame, Video
 
 # The networks are faster on several frames: these are decoded and pushed together.
-MOST_AT_ONCE = 16
-BYTES_AT_ONCE = 48 * 2**20  # 16 frames of 720p
+MOST_AT_ONCE = 12  # twice what a follower takes of 720p, and a part of the 30 between two looks for new faces
+BYTES_AT_ONCE = 48 * 2**20  # 17 frames of 720p
 
 
 @dataclass(eq=False)

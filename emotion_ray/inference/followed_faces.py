@@ -55,9 +55,11 @@ class FollowedFaces:
     def go_on(self, steps: list[Step]) -> Iterator[list[FaceObservation]]:
         """Takes the next steps and gives what is known after each of them."""
         while steps:
-            wait = (NEW_FACES_EVERY if self._tracks else FIRST_FACE_EVERY) - self._since_look
-            run = steps[: max(wait, 1)]
-            looks = self._look(run, for_new=wait <= 0 and run[0].is_new)
+            every = NEW_FACES_EVERY if self._tracks else FIRST_FACE_EVERY
+            wait = every - self._since_look
+            for_new = wait <= 0 and steps[0].is_new
+            run = steps[: every if for_new else max(wait, 1)]
+            looks = self._look(run, for_new)
             done, picture = 0, -1
             for step in run:
                 done, picture = done + 1, picture + step.is_new
@@ -82,7 +84,7 @@ class FollowedFaces:
             for follower, crop in self._new_faces.in_frame(pictures[0], known):
                 track = FaceTrack(next(self._numbers), follower, self._classifier.length)
                 self._tracks.append(track)
-                crops[track] = [crop]
+                crops[track] = [crop, *follower.crops(pictures[1:])]
         if not crops or not pictures:
             return {track: [] for track in crops}
         features = self._classifier.encode([crop.pixels for of_track in crops.values() for crop in of_track])

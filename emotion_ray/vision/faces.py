@@ -232,14 +232,16 @@ class FaceFollower:
         if again:
             some = SummedAreas([frames[index] for index in again], close, self._tables_memory[half:])
             areas |= {index: some.only(place) for place, index in enumerate(again)}
+            places = np.stack([_place_of(looked[index - 1], last) if index else self._place for index in again])
+            looked |= dict(zip(again, self._mtcnn.look_again(some, places), strict=True))
+            expected = dict(zip(again, places, strict=True))
         sightings: list[_Sighting] = []
         for index, frame in enumerate(frames):
-            one = areas[index]
-            faces = looked[index] if index in looked else self._mtcnn.look_again(one, self._place)
+            one, faces = areas[index], looked[index]
+            if index in again and not np.array_equal(expected[index], self._place):
+                faces = self._mtcnn.look_again(one, self._place[None])[0]
             nearest = _sure(faces, last)
-            doubted = index not in looked and (
-                nearest is None or not _within(faces.boxes[nearest], close, height, width)
-            )
+            doubted = index in again and (nearest is None or not _within(faces.boxes[nearest], close, height, width))
             if doubted:
                 one = SummedAreas([frame], window)
                 faces = self._mtcnn.detect(one, scales)[0]
@@ -250,7 +252,7 @@ class FaceFollower:
             else:
                 sighting = _Sighting.of(one, faces, nearest)
             sightings.append(sighting)
-            self._place = sighting.place if doubted or nearest is None or index in looked else None
+            self._place = sighting.place if doubted or nearest is None or index in in_full else None
             if doubted or nearest is None:
                 break
             last = sighting.box
@@ -285,6 +287,12 @@ def memory_for_tables() -> np.ndarray:
         int32 [n], not initialised.
     """
     return np.empty(TABLE_BYTES // 4, np.int32)
+
+
+def _place_of(faces: Faces, last: np.ndarray) -> np.ndarray:
+    """Where the third stage saw the face whose box was `last` some frames before; no place where there is none."""
+    nearest, _ = _nearest(faces, last)
+    return np.zeros(4, np.float32) if nearest is None else faces.places[nearest]
 
 
 def _sure(faces: Faces, last: np.ndarray) -> int | None:

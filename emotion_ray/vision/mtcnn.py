@@ -72,15 +72,15 @@ class MTCNN:
         return self._decide(areas, candidates)
 
     @torch.inference_mode()
-    def look_again(self, areas: SummedAreas, place: np.ndarray) -> Faces:
+    def look_again(self, areas: SummedAreas, places: np.ndarray) -> list[Faces]:
         """The face that is still, or no longer, in a place of the frame before: the third stage alone.
 
         Args:
-            areas: of one frame.
-            place: float32 [4] px, of `Faces.places`.
+            areas: of B frames.
+            places: float32 [B, 4] px, of `Faces.places`, one for each.
         """
-        nothing = np.zeros((1, 4), np.float32)
-        return self._decide(areas, _Candidates(np.zeros(1, int), place[None], nothing[:, 0], nothing))[0]
+        nothing = np.zeros((len(areas), 4), np.float32)
+        return self._decide(areas, _Candidates(np.arange(len(areas)), places, nothing[:, 0], nothing))
 
     def _propose(self, areas: SummedAreas, scales: list[float]) -> "_Candidates":
         """First stage: every cell of every level that might be a face, shifted and squared."""
