@@ -1,6 +1,6 @@
 """The Ray Data graph of preparing: fetch archives → crop takes → write shards, all streaming.
 
-Encoded takes travel between tasks, decoded frames never. Nothing is tried again here: who runs the graph compares
+Encoded takes travel between machines, decoded frames never. Nothing is tried again here: who runs the graph compares
 what came out with what was planned, and decides.
 """
 
@@ -37,6 +37,7 @@ class Graph:
     Attributes:
         folder: where the shards go.
         cache: folder of the archives, on each machine.
+        one_disk: whether all tasks run on this machine: then not even encoded takes travel.
         tally: the actor that counts, see `progress.Tally`.
         workers: crop tasks at a time, a CPU each.
         downloads: archives fetched at a time.
@@ -45,6 +46,7 @@ class Graph:
 
     folder: Folder
     cache: Path
+    one_disk: bool
     crop: CropSettings
     choice: Choice
     tally: object = field(repr=False)
@@ -81,7 +83,7 @@ class Graph:
     def _graph(self, work: list[Work], takes_a_task: int) -> ray.data.Dataset:
         fetching = any(one.archive for one in work)
         tasks_beside = 1 + self.workers // WORKERS_FED
-        fetch = FetchStage(self.cache, self.choice, self.tally)
+        fetch = FetchStage(self.cache, self.choice, self.one_disk, self.tally)
         crop = CropStage(self.crop, self.take_timeout_s, self.tally)
         items = ray.data.from_items([{"item": one} for one in work], override_num_blocks=len(work))
         return (

@@ -15,8 +15,8 @@ import torch
 
 from emotion_ray.allocator import keep_freed_memory
 from emotion_ray.data.clips import Clip
-from emotion_ray.data.takes import RejectedTake, Take
-from emotion_ray.distributed.fetch_stage import Encoded, Failed
+from emotion_ray.data.takes import RejectedTake, Take, read_take
+from emotion_ray.distributed.fetch_stage import Encoded, Failed, OnDisk
 from emotion_ray.errors import EmotionRayError, Reject
 from emotion_ray.settings import CropSettings
 from emotion_ray.vision.clipping import make_clip
@@ -27,7 +27,7 @@ LAST_WORD_S = 5.0  # for a worker that gives up a take to say so
 
 @dataclass(frozen=True)
 class CropStage:
-    """Turns `Encoded` into `Clip`, `RejectedTake` or `Failed`, and lets all else pass.
+    """Turns `Encoded` and `OnDisk` into `Clip`, `RejectedTake` or `Failed`, and lets all else pass.
 
     Attributes:
         tally: the actor that counts, see `progress.Tally`.
@@ -41,13 +41,15 @@ class CropStage:
     def clips(self, table: pa.Table) -> Iterator[dict]:
         """A row for each of the table's, as soon as it is done."""
         for item, content in zip(table["item"].to_pylist(), table["content"], strict=True):
-            yield {"item": [self._cropped(item, content) if isinstance(item, Encoded) else item]}
+            yield {"item": [self._cropped(item, content) if isinstance(item, Encoded | OnDisk) else item]}
 
-    def _cropped(self, encoded: Encoded, content: pa.Scalar) -> Clip | RejectedTake | Failed:
-        take, detector = encoded.take, _detector()
+    def _cropped(self, item: Encoded | OnDisk, content: pa.Scalar) -> Clip | RejectedTake | Failed:
+        take, detector = item.take, _detector()
         try:
             with self._watched(take):
-                clip = make_clip(take, content.as_py(), encoded.crc32, self.crop, detector)
+                travelled = isinstance(item, Encoded)
+                video, crc32 = (content.as_py(), item.crc32) if travelled else read_take(take, item.archive)
+                clip = make_clip(take, video, crc32, self.crop, detector)
         except Reject as reject:
             return self._rejected(take, reject)
         except EmotionRayError as error:

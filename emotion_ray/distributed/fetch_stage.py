@@ -1,4 +1,4 @@
-"""The first stage of preparing: archives are fetched and listed, takes are read.
+"""The first stage of preparing: archives are fetched and listed, and takes are read where they have to travel.
 
 A row from here to the last stage has two columns: "item", one of the objects below, and "content", the video of
 an `Encoded`. It is a column of its own since Arrow moves bytes without a copy, and pickles objects with several.
@@ -38,6 +38,14 @@ class Encoded:
 
 
 @dataclass(frozen=True)
+class OnDisk:
+    """A take that is read where it is cropped: from its own file, or from an archive's."""
+
+    take: Take
+    archive: Path | None
+
+
+@dataclass(frozen=True)
 class Failed:
     """Why nothing can go on, for the person."""
 
@@ -46,15 +54,17 @@ class Failed:
 
 @dataclass(frozen=True)
 class FetchStage:
-    """Turns `Work` into `Planned`, `Encoded`, `RejectedTake` and `Failed`.
+    """Turns `Work` into `Planned`, `Encoded` or `OnDisk`, `RejectedTake` and `Failed`.
 
     Attributes:
         cache: folder of the archives, on each machine.
+        one_disk: whether all stages run on this machine. Takes need not travel then, nor fill Ray's memory.
         tally: the actor that counts, see `progress.Tally`.
     """
 
     cache: Path
     choice: Choice
+    one_disk: bool
     tally: object = field(repr=False)
 
     def fetch(self, row: dict) -> Iterator[dict]:
@@ -80,6 +90,9 @@ class FetchStage:
             yield Failed(str(error)), b""
             return
         for take in takes:
+            if self.one_disk:
+                yield OnDisk(take, archive), b""
+                continue
             try:
                 content, crc32 = read_take(take, archive)
             except Reject as reject:

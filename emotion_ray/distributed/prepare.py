@@ -38,7 +38,8 @@ from emotion_ray.vision.contact_sheet import CONTACT_SHEET, write_contact_sheet
 
 # Takes of one crop task, by round. What is missing after the first, since a worker died, is tried once more, each
 # take alone: then one that kills its worker is the only one that is lost.
-TAKES_A_TASK = (8, 1)
+TAKES_A_TASK = (16, 1)
+MOST_TRAVELLING = 8  # of one task, where takes travel: they wait for it in memory
 TASKS_A_WORKER = 4  # at least, so that no worker stands idle for long at the end
 PACKAGES = ("emotion-ray", "av", "torch", "ray", "pyarrow", "numpy", "opencv-python-headless")
 
@@ -135,6 +136,7 @@ def _run(settings: PrepareSettings, folder: Folder, plan: Plan, place: Place, co
     graph = Graph(
         folder=folder,
         cache=cache,
+        one_disk=place.own,
         crop=settings.crop,
         choice=plan.choice,
         tally=tally,
@@ -150,6 +152,7 @@ def _run(settings: PrepareSettings, folder: Folder, plan: Plan, place: Place, co
             takes, archives = sum(len(one.takes) for one in work), sum(bool(one.archive) for one in work)
             tally.begin.remote(takes=takes, archives=archives)
             expected = takes + archives * TAKES_AN_ARCHIVE
+            most = most if graph.one_disk else min(most, MOST_TRAVELLING)
             for item in graph.run(work, min(most, max(expected // (graph.workers * TASKS_A_WORKER), 1))):
                 match item:
                     case Failed():
