@@ -32,7 +32,7 @@ import ray_head  # noqa: E402
 
 from emotion_ray.data.ravdess import EMOTIONS, archive_name  # noqa: E402
 from emotion_ray.errors import EmotionRayError  # noqa: E402
-from emotion_ray.real_clips import real_clips  # noqa: E402
+from emotion_ray.real_clips import real_clips, write_crema_d_manifest  # noqa: E402
 from emotion_ray.sample import build_sample, planned_takes  # noqa: E402
 from emotion_ray.sample.mirror import mirror  # noqa: E402
 
@@ -83,17 +83,18 @@ def _lay_out(folder: Path, stack: ExitStack, names: dict[str, str]) -> None:
     sample = build_sample(folder / "sample", "demo")
     names["mirror"] = stack.enter_context(mirror(sample.folder))
     names["port"] = str(_free_port())
-    rows = ["path,label,actor"]
+    rows = ["path,label,actor,clip_id"]
     for take in planned_takes("demo")[::16]:
         with zipfile.ZipFile(sample.folder / archive_name(take.actor)) as members:
             (work / "videos" / f"{take.clip_id}.mp4").write_bytes(members.read(take.member))
-        rows.append(f"videos/{take.clip_id}.mp4,{EMOTIONS[take.emotion]},{take.actor}")
-    (work / "takes.csv").write_text("\n".join(rows) + "\n")
+        rows.append(f"videos/{take.clip_id}.mp4,{EMOTIONS[take.emotion]},{take.actor},other-{take.clip_id}")
     try:
         take = real_clips()[TAKE]
+        write_crema_d_manifest(work / "takes.csv")
     except EmotionRayError as error:
-        print(f"{error}; take.mp4 is of the synthetic sample")
+        print(f"{error}; take.mp4 and takes.csv are of the synthetic sample")
         take = next((work / "videos").iterdir())
+        (work / "takes.csv").write_text("\n".join(rows) + "\n")
     shutil.copy(take, work / "take.mp4")
 
 

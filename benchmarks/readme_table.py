@@ -31,7 +31,7 @@ RUNS: dict[str, As | str] = {
         f"emotion-ray prepare --source videos/ --detector exact {SMALL} --out exact/", "{work}/exact/prepared.json"
     ),
     "emotion-ray prepare --source takes.csv --out clips/": As(
-        "emotion-ray prepare --source takes.csv --out clips/", "{work}/clips/prepared.json"
+        f"emotion-ray prepare --source takes.csv --out clips/ {SMALL}", "{work}/clips/prepared.json"
     ),
     "ray job submit --working-dir . -- jobs/prepare.py --actors 1-24": As(
         f"ray job submit --working-dir . -- {ONE_ACTOR} --out {{work}}/job",
@@ -45,6 +45,9 @@ RUNS: dict[str, As | str] = {
     ),
     "emotion-ray evaluate --model both": As(
         "emotion-ray evaluate --model both --epochs 1 --no-cost --run report", "{home}/runs/report/report.html"
+    ),
+    "emotion-ray evaluate --stored my-model --clips clips/": As(
+        "emotion-ray evaluate --stored readme-lstm --clips clips/ --run stored", "{home}/runs/stored/report.html"
     ),
     "ray job submit --working-dir . -- jobs/tune.py --model attention": As(
         "ray job submit --working-dir . -- jobs/tune.py --model attention --trials 2 --epochs 1 --run job",
