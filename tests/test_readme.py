@@ -1,5 +1,6 @@
 """README.md: its commands are all known to the proof that runs them, its pictures and links are there."""
 
+import json
 import re
 from pathlib import Path
 
@@ -31,3 +32,11 @@ def test_the_map_of_the_house_names_what_there_is():
     named = re.findall(r"^  (\w+)/ ", block, flags=re.MULTILINE)
     packages = {path.parent.name for path in (ROOT / "emotion_ray").glob("*/__init__.py")}
     assert set(named) == packages
+
+
+def test_the_figures_are_those_of_the_pages():
+    rows = re.findall(r"^\|.*\| (.+) \| `(\w+)`, \[\w+\]\((\S+)\.md\) \|$", README, flags=re.MULTILINE)
+    assert len(rows) >= 9
+    for told, name, page in rows:
+        value = json.loads((ROOT / f"{page}.json").read_text("utf-8"))["ratios"][name]
+        assert re.match(r"[\d.]+", told)[0] == f"{value:.3g}", name
