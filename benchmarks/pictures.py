@@ -8,30 +8,28 @@ All three show the synthetic sample: takes of RAVDESS are not ours to hand on.
 """
 
 import shutil
-import socket
+import sys
 import tempfile
-import threading
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 import tyro
-import uvicorn
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 from rich.console import Console
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from served import serving
 
 from emotion_ray.data.ravdess import EMOTIONS, Code, archive_name
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.inference.videos import chosen_model, predict_videos
 from emotion_ray.sample import planned_takes
-from emotion_ray.service.access import Access
-from emotion_ray.service.app import create_app
-from emotion_ray.settings import PredictSettings, ServeSettings
+from emotion_ray.settings import PredictSettings
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 REPORT = "runs/synthetic-report/report.html"
@@ -53,7 +51,7 @@ def main(root: Path, out: Path = PICTURES) -> None:
         raise EmotionRayError(f"{root} holds no finished demo: run `emotion-ray demo --root {root}` first")
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as scratch, sync_playwright() as engine, served(root) as address:
+    with tempfile.TemporaryDirectory() as scratch, sync_playwright() as engine, serving(root) as address:
         takes = [written(root, take, Path(scratch)) for take in two_takes()]
         cv2.imwrite(
             str(out / "annotated.jpg"), annotated(root, takes, Path(scratch)), [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
@@ -106,19 +104,6 @@ def annotated(root: Path, takes: list[Path], folder: Path) -> np.ndarray:
             *_, last = video.decode(video=0)
         frames.append(last.to_ndarray(format="bgr24"))
     return np.concatenate(frames, axis=1)
-
-
-@contextmanager
-def served(root: Path) -> Iterator[str]:
-    """The service and its page on a port of its own, without Ray, while the block runs."""
-    app = create_app(ServeSettings(root=str(root)), Access())
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        thread.join(10)
 
 
 def show_upload(page: Page, address: str, take: Path) -> None:

@@ -1,10 +1,13 @@
 """A service for tests: its store holds tiny untrained models, its limits are small."""
 
+import socket
+import threading
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+import uvicorn
 from starlette.testclient import TestClient
 
 from emotion_ray.data.ravdess import EMOTIONS
@@ -41,6 +44,19 @@ def client(root: Path, access: Access = Access(), base: str = LOCAL, **settings)
     with TestClient(app, base_url=base, raise_server_exceptions=False) as connected:
         connected.service = app.state.service
         yield connected
+
+
+@contextmanager
+def serving(root: Path):
+    """The service and its page as a browser meets them, without Ray, on a port of its own: gives the address."""
+    app = create_app(ServeSettings(root=str(root)), Access())
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(10)
 
 
 def live(connected: TestClient, headers: dict | None = None):

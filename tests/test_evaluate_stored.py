@@ -17,6 +17,7 @@ from emotion_ray.learning.cross_corpus import evaluate_stored
 from emotion_ray.learning.metrics import probabilities
 from emotion_ray.learning.predict import predict
 from emotion_ray.learning.predictions import load_evaluation
+from emotion_ray.learning.run_folder import open_run
 from emotion_ray.models.architectures import build
 from emotion_ray.models.record import ModelRecord
 from emotion_ray.models.store import load_stored, save_model
@@ -41,8 +42,8 @@ def store(root, name="mine", frames=4, size=16, **facts):
 
 
 def run(root, *names, **more):
-    settings = EvaluateSettings(root=str(root), stored=names or ("mine",), run="tested", device="cpu", **more)
-    return evaluate_stored(settings, Console(file=io.StringIO()))
+    settings = EvaluateSettings(root=str(root), stored=names or ("mine",), run="tested", **more)
+    return evaluate_stored(*open_run("evaluate", settings), "cpu", Console(file=io.StringIO()))
 
 
 def name_data(root, name, synthetic=False):

@@ -4,19 +4,13 @@ import contextlib
 import json
 import re
 import shutil
-import socket
-import threading
 import time
 
 import av
 import pytest
-import uvicorn
-from served import store_model
+from served import serving, store_model
 
-from emotion_ray.service.access import Access
-from emotion_ray.service.app import create_app
 from emotion_ray.service.live import HEADER
-from emotion_ray.settings import ServeSettings
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -39,16 +33,8 @@ def address(tmp_path_factory):
     root = tmp_path_factory.mktemp("root")
     store_model(root, "looking", "attention", frames=60, uar=0.5)
     store_model(root, "remembering", "lstm", frames=60, uar=0.4)
-    app = create_app(ServeSettings(root=str(root)), Access())
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port = listening.getsockname()[1]
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{port}"
-        server.should_exit = True
-        thread.join(10)
+    with serving(root) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

@@ -52,11 +52,12 @@ def evaluate(settings: EvaluateSettings, console: Console) -> tuple[Path, list[S
     Raises:
         EmotionRayError: what was asked for can't run here, clips that can't be split so, or a training that failed.
     """
-    if settings.stored:
-        return evaluate_stored(settings, console)
     run, settings = open_run("evaluate", settings)
-    if not Folder.at(settings.root).is_local:
+    if not run.folder.is_local:
         raise EmotionRayError(f"--root {settings.root}: the report needs a folder on a disk")
+    if settings.stored:
+        need, _ = _room(settings, [this_machine()])
+        return evaluate_stored(run, settings, need.device, console)
     here = starts_here()
     if here:
         need, at_once = _room(settings, [this_machine()])

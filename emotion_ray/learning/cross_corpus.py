@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import torch
 from rich.console import Console
 
 from emotion_ray.allocator import keep_freed_memory
@@ -17,7 +16,7 @@ from emotion_ray.learning.evaluate import describe, predictions_of
 from emotion_ray.learning.predict import predict
 from emotion_ray.learning.predictions import DataFacts, Evaluation
 from emotion_ray.learning.report import write_report
-from emotion_ray.learning.run_folder import open_run
+from emotion_ray.learning.run_folder import RunFolder
 from emotion_ray.learning.summaries import Summary, summarise
 from emotion_ray.models.record import ModelRecord
 from emotion_ray.models.store import LoadedModel, load_stored
@@ -26,19 +25,20 @@ from emotion_ray.settings import EvaluateSettings
 UNNAMED = "unknown data"
 
 
-def evaluate_stored(settings: EvaluateSettings, console: Console) -> tuple[Path, list[Summary]]:
-    """Tests the models `settings.stored` on all clips and writes the report into ROOT/runs/RUN.
+def evaluate_stored(
+    run: RunFolder, settings: EvaluateSettings, device: str, console: Console
+) -> tuple[Path, list[Summary]]:
+    """Tests the models `settings.stored` on all clips and writes the report into the run's folder, on a disk.
+
+    Args:
+        device: "cpu" or "cuda".
 
     Returns:
         the path of the report, and its figures.
 
     Raises:
-        EmotionRayError: a model that is not there, that was trained on these data or on clips of another form, or a
-            root that is on no disk.
+        EmotionRayError: a model that is not there, or that was trained on these data or on clips of another form.
     """
-    run, settings = open_run("evaluate", settings)
-    if not run.folder.is_local:
-        raise EmotionRayError(f"--root {settings.root}: the report needs a folder on a disk")
     if len(set(settings.stored)) < len(settings.stored):
         raise EmotionRayError(f"a model is named twice in {', '.join(settings.stored)}: name each once")
     keep_freed_memory()
@@ -49,11 +49,10 @@ def evaluate_stored(settings: EvaluateSettings, console: Console) -> tuple[Path,
     for model in models:
         check_other_data(model, clips, data)
     run.note()
-    wants_gpu = settings.device == "cuda" or (settings.device == "auto" and torch.cuda.is_available())
     tables = []
     for model in models:
         console.print(f"{model.name}: tested as it is on {data.label}, {len(clips)} clips", soft_wrap=True)
-        tables.append(tested(model, clips, "cuda" if wants_gpu else "cpu"))
+        tables.append(tested(model, clips, device))
     trained_on = {model.name: training_in_words(model.record, clips.prepared_with) for model in models}
     evaluation = Evaluation(data, pa.concat_tables(tables), [], trained_on)
     title = f"{', '.join(settings.stored)}, tested without training"

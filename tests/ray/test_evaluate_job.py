@@ -5,11 +5,17 @@ import pytest
 from rich.console import Console
 from small_clips import write_small_clips
 
+from emotion_ray.data.ravdess import EMOTIONS
 from emotion_ray.distributed import evaluate as module
 from emotion_ray.distributed.evaluate import evaluate
+from emotion_ray.distributed.preflight import Machine
 from emotion_ray.errors import EmotionRayError
+from emotion_ray.learning import cross_corpus
 from emotion_ray.learning.predictions import load_evaluation
-from emotion_ray.settings import EvaluateSettings
+from emotion_ray.models.architectures import build
+from emotion_ray.models.record import ModelRecord
+from emotion_ray.models.store import save_model
+from emotion_ray.settings import EvaluateSettings, LSTMSettings
 
 pytestmark = pytest.mark.ray
 
@@ -75,7 +81,7 @@ def test_what_is_done_is_not_done_again(alone, clips, console, monkeypatch):
 
 def test_a_stored_model_is_evaluated_by_its_settings(alone, clips, console):
     from emotion_ray.distributed.train import train
-    from emotion_ray.settings import LSTMSettings, TrainRunSettings
+    from emotion_ray.settings import TrainRunSettings
 
     root, _ = clips
     small = TrainRunSettings(root=str(root), run="mine", epochs=1, lr=0.002, device="cpu", lstm=LSTMSettings(8))
@@ -86,6 +92,35 @@ def test_a_stored_model_is_evaluated_by_its_settings(alone, clips, console):
     report, summaries = evaluate(chosen, console)
     assert {one.model for one in summaries} == {"mine"}
     assert "lr 0.002" in report.with_suffix(".md").read_text()
+
+
+def store_small(root, name):
+    small = LSTMSettings(hidden_size=4)
+    weights = build("lstm", small, 4, 16, len(EMOTIONS)).state_dict()
+    save_model(root / "models", name, weights, ModelRecord("lstm", small, 4, 16, EMOTIONS))
+
+
+def test_a_test_of_stored_models_that_was_cut_off_is_gone_on_with(alone, clips, console, monkeypatch):
+    root, _ = clips
+    store_small(root, "as-it-is")
+    with monkeypatch.context() as patch:
+        patch.setattr(cross_corpus, "write_report", stand_in_that_fails)
+        with pytest.raises(EmotionRayError, match=r"^no space left$"):
+            evaluate(EvaluateSettings(root=str(root), run="stored", stored=("as-it-is",), device="cpu"), console)
+    report, (summary,) = evaluate(EvaluateSettings(root=str(root), run="stored", resume=True), console)
+    assert (report.parent.name, summary.model, summary.protocol) == ("stored", "as-it-is", "stored")
+
+
+def stand_in_that_fails(*_):
+    raise EmotionRayError("no space left")
+
+
+def test_a_gpu_that_is_not_there_is_refused_for_stored_models_too(alone, clips, console, monkeypatch):
+    store_small(clips[0], "for-a-gpu")
+    monkeypatch.setattr(module, "this_machine", lambda: Machine(2, 0))
+    settings = EvaluateSettings(root=str(clips[0]), run="gpu", stored=("for-a-gpu",), device="cuda")
+    with pytest.raises(EmotionRayError, match="GPU"):
+        evaluate(settings, console)
 
 
 @pytest.mark.parametrize(
