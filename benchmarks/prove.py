@@ -53,6 +53,7 @@ PROOFS = (
     _bench("inference"),
     Proof("proof", "fuzz_service.py"),
     Proof("bench", "scale.py", (*_results("scale"), "--graph")),
+    Proof("proof", "readme_commands.py"),
     Proof("trainings", "sample_difficulty.py", _results("sample")),
     Proof("trainings", "early_stopping.py", _results("early_stopping")),
 )
