@@ -27,17 +27,15 @@ from asked import MISS, line
 from machine import facts
 from replay import Recorded, drawn, replayed
 from rich.console import Console
+from sample_clips import sample_clips
 
 from emotion_ray.distributed.leaderboard import Leaderboard, Row
-from emotion_ray.distributed.prepare import prepare
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.learning.history import read_history
 from emotion_ray.learning.resumable import History, best_epoch
 from emotion_ray.learning.run_folder import run_folder
-from emotion_ray.sample import build_sample
-from emotion_ray.sample.mirror import mirror
 from emotion_ray.sample.render import VERSION
-from emotion_ray.settings import PrepareSettings, TuneSettings
+from emotion_ray.settings import TuneSettings
 from emotion_ray.settings.checks import default_root
 from emotion_ray.walkthrough.runs import swept
 
@@ -111,7 +109,7 @@ def main(options: Options) -> int:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     console = Console()
     root = options.scratch.expanduser().absolute() / f"{options.size}-{VERSION}"
-    clips = clips_of_sample(root, options, console)
+    clips = sample_clips(root, options.size, console)
     found = [compare(model, seed, root, options, console) for model in options.models for seed in range(options.seeds)]
     lines = [line(met, f"{options.size}: {what}", asked, got) for met, what, asked, got in verdicts(options, found)]
     result = {
@@ -133,15 +131,6 @@ def main(options: Options) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
     return 1 if any(text.startswith(MISS) for text in lines) else 0
-
-
-def clips_of_sample(root: Path, options: Options, console: Console) -> int:
-    """Renders the sample and prepares its clips under ROOT/clips, where that is not done; gives their number."""
-    sample = build_sample(root / "sample", options.size)
-    with mirror(sample.folder) as address:
-        settings = PrepareSettings(base_url=address, actors=f"1-{len(sample.files)}", root=str(root))
-        counts = prepare(settings, console).counts
-    return sum(by_emotion.total() for by_emotion in counts.values())
 
 
 def compare(model: Model, seed: int, root: Path, options: Options, console: Console) -> Comparison:

@@ -93,7 +93,7 @@ def test_nothing_left_takes_nothing(tmp_path):
 
 
 def test_speeds_are_of_one_clip(monkeypatch):
-    def measured(model, settings, frames, size, lengths, steps, device):
+    def measured(model, settings, frames, size, device, threads, lengths, steps):
         return SimpleNamespace(step_seconds=4.0, batch=8, clip_seconds=dict.fromkeys(lengths, 0.1))
 
     monkeypatch.setattr(module, "measure_cost", measured)

@@ -1,7 +1,9 @@
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
+from fake_fits import make_clips
 
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.learning.run_folder import open_run, run_folder
@@ -62,6 +64,25 @@ def test_what_can_not_be_begun_or_gone_on_with_is_refused(settings, tmp_path, mo
     (tmp_path / "runs" / "broken" / "run.json").write_text("{")
     with pytest.raises(EmotionRayError, match=says):
         open_run("train", TrainRunSettings(root=str(tmp_path), **more))
+
+
+def test_a_run_goes_on_with_the_clips_that_it_was_begun_with_and_no_others(settings, tmp_path):
+    clips = make_clips()
+    open_run("train", settings)[0].begin(clips)
+    again = TrainRunSettings(root=str(tmp_path), run="one", resume=True)
+    open_run("train", again)[0].begin(clips)
+    for other in (clips.take(np.arange(1, len(clips))), replace(clips, actor=clips.actor + 1)):
+        with pytest.raises(EmotionRayError, match=rf"^run one was begun with other clips than these {len(other)}: "):
+            open_run("train", again)[0].begin(other)
+
+
+def test_what_is_complete_is_not_begun_again(settings, tmp_path):
+    open_run("train", settings)[0].note(models=["one"], complete=True)
+    open_run("evaluate", EvaluateSettings(root=str(tmp_path), run="two"))[0].note(complete=True)
+    with pytest.raises(EmotionRayError, match=r"^run one is complete, its models are one: leave out --resume"):
+        open_run("train", TrainRunSettings(root=str(tmp_path), run="one", resume=True))
+    with pytest.raises(EmotionRayError, match=r"^run two is complete, see .*/runs/two: leave out --resume"):
+        open_run("evaluate", EvaluateSettings(root=str(tmp_path), run="two", resume=True))
 
 
 def test_nothing_unfinished_is_nothing_to_resume(tmp_path):

@@ -18,15 +18,15 @@ from emotion_ray.data.splits import PROTOCOLS
 from emotion_ray.data.storage import Folder
 from emotion_ray.distributed.cluster import connected, starts_here
 from emotion_ray.distributed.preflight import Machine, Need, room, this_machine, worker_need
-from emotion_ray.distributed.train import architectures
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.learning.cost import measure_cost
 from emotion_ray.learning.cross_corpus import evaluate_stored
 from emotion_ray.learning.evaluate import Fitted, LoopFit, Run, RunResult, describe, evaluate_run, gather, plan
-from emotion_ray.learning.explain import FrameImportance, frame_importance
+from emotion_ray.learning.explain import FrameImportance, frame_importance, load_importance, save_importance
 from emotion_ray.learning.predictions import Evaluation, load_evaluation, save_evaluation
 from emotion_ray.learning.report import write_report
 from emotion_ray.learning.run_folder import RunFolder, open_run
+from emotion_ray.learning.run_models import architectures
 from emotion_ray.learning.summaries import Summary, summarise
 from emotion_ray.models.store import read_record
 from emotion_ray.settings import EvaluateSettings, TrainSettings, rebuilt
@@ -67,17 +67,15 @@ def evaluate(settings: EvaluateSettings, console: Console) -> tuple[Path, list[S
     data = describe(clips, provenance.name, provenance.synthetic)
     protocols = PROTOCOLS if settings.protocol == "both" else [settings.protocol]
     runs = plan(clips, list(fits), protocols, range(settings.seeds), settings.control)
-    run.note()
+    run.begin(clips)
     left = [one for one in runs if not _part(run, one).is_dir()]
-    explained = _first_of_each_model(left)
-    importance: dict[str, Importance] = {}
+    explained = _first_of_each_model(runs)
 
     def keep(one: Run, done: int, outcome: Outcome) -> None:
         if isinstance(outcome, str):
             raise EmotionRayError(f"{one}: {outcome}")
         result, frames = outcome
-        _write_part(_part(run, one), gather(data, [result]))
-        importance.update({one.model: frames} if frames else {})
+        _write_part(_part(run, one), gather(data, [result]), frames)
         console.print(f"{len(runs) - len(left) + done}/{len(runs)} {one}: {_in_words(result)}", soft_wrap=True)
 
     if here and at_once == 1:
@@ -92,14 +90,15 @@ def evaluate(settings: EvaluateSettings, console: Console) -> tuple[Path, list[S
                 keep(one, done, outcome)
     parts = [load_evaluation(_part(run, one)) for one in runs]
     evaluation = gather(data, [(part.predictions, part.history) for part in parts])
-    costs = {}
+    importance = {one.model: load_importance(_part(run, one), clips) for one in explained}
+    costs, where = {}, worker_need(1, "cpu" if settings.device == "cpu" else "auto", None, 1, [this_machine()])
     for name, one in fits.items() if settings.cost else ():
         console.print(f"measuring the cost of {name}", soft_wrap=True)
-        costs[name] = measure_cost(one.model, one, *clips.frames.shape[1:3])
+        costs[name] = measure_cost(one.model, one, *clips.frames.shape[1:3], where.device, where.threads)
     title = f"Evaluation of {', '.join(fits)}"
     report = write_report(Path(run.path()), evaluation, title, costs, importance, _remarks(fits))
-    shutil.rmtree(_part(run, runs[0]).parent)
     run.note(complete=True)
+    shutil.rmtree(_part(run, runs[0]).parent)
     return report, summarise(evaluation.predictions)
 
 
@@ -179,15 +178,16 @@ def _first_of_each_model(runs: Sequence[Run]) -> list[Run]:
 
 
 def _part(run: RunFolder, one: Run) -> Path:
-    """The folder of one training's predictions until the report is written."""
+    """The folder of what one training came to, until the report is written."""
     return Path(run.path("parts", re.sub(r"[^A-Za-z0-9._-]+", "-", str(one))))
 
 
-def _write_part(folder: Path, evaluation: Evaluation) -> None:
+def _write_part(folder: Path, evaluation: Evaluation, importance: Importance) -> None:
     """Writes it whole or not at all."""
     partial = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
     save_evaluation(partial, evaluation)
+    save_importance(partial, importance)
     partial.rename(folder)
 
 

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import ray
@@ -18,12 +18,12 @@ from emotion_ray.distributed.cluster import connected, starts_here
 from emotion_ray.distributed.preflight import Machine, Need, this_machine, worker_need
 from emotion_ray.distributed.shared_folder import check_shared
 from emotion_ray.errors import EmotionRayError
-from emotion_ray.learning.history import CHECKPOINT, read_history
+from emotion_ray.learning.history import read_history
 from emotion_ray.learning.resumable import History, train_resumably
-from emotion_ray.learning.run_folder import RunFolder, open_run
+from emotion_ray.learning.run_folder import open_run
+from emotion_ray.learning.run_models import finish, models_left
 from emotion_ray.learning.summaries import Summary
 from emotion_ray.learning.trained import Trained, store_model
-from emotion_ray.models.store import model_names
 from emotion_ray.settings import TrainRunSettings
 
 POLL_S = 0.5
@@ -60,17 +60,18 @@ def train(settings: TrainRunSettings, console: Console) -> list[StoredModel]:
     clips = read_clips(Folder.at(settings.clips_folder))
     split = one_split(settings.protocol, clips.emotion, clips.actor, clips.clip_id, settings.seed, settings.fold)
     store = f"{settings.root}/models"
-    names = _model_names(run, settings)
-    if taken := sorted(set(names.values()) & set(model_names(store))):
-        raise EmotionRayError(f"there is a model {taken[0]} in {store}: give another --run")
-    run.note()
+    names = models_left(run, settings)
+    if not names:
+        console.print(f"run {run.name}: its models are in the store already", soft_wrap=True)
+        return []
+    run.begin(clips)
 
     def store_what_came_of(architecture: str) -> StoredModel:
         trained = Trained.read(run.path(architecture), architecture, settings.training)
         data = read_provenance(Folder.at(settings.clips_folder))
         name = names[architecture]
         summary = store_model(store, name, trained, clips, split, data)
-        run.note(models=[*run.record.get("models", []), name])
+        finish(run, settings, architecture)
         return StoredModel(name, f"{store}/{name}", summary, trained)
 
     parts = clips.take(split.train), clips.take(split.validation)
@@ -89,34 +90,11 @@ def train(settings: TrainRunSettings, console: Console) -> list[StoredModel]:
                 with _followed(run.path(architecture), _announcer(console, settings)):
                     _train_together(run.path(architecture), architecture, *references, settings, need)
                 stored.append(store_what_came_of(architecture))
-    run.note(complete=True)
-    for architecture in names:  # 51 MB and more, and what it is worth keeping is in the store
-        Folder.at(run.path(architecture)).remove(CHECKPOINT)
     return stored
-
-
-def names_of_models(run: str, model: str) -> dict[str, str]:
-    """By architecture, the name that a model of a run gets in the store."""
-    wanted = architectures(model)
-    return {one: run if len(wanted) == 1 else f"{run}-{one}" for one in wanted}
-
-
-def architectures(model: str) -> list[str]:
-    """The classifiers that a `model` setting asks for."""
-    return ["lstm", "attention"] if model == "both" else [model]
 
 
 def _need(settings: TrainRunSettings, machines: list[Machine] | tuple[Machine, ...]) -> Need:
     return worker_need(settings.workers, settings.device, settings.cpus_per_worker, settings.gpus_per_worker, machines)
-
-
-def _model_names(run: RunFolder, settings: TrainRunSettings) -> dict[str, str]:
-    """By architecture, the name that its model gets; those that a run before stored already are left out."""
-    names = names_of_models(run.name, settings.model)
-    left = {one: name for one, name in names.items() if name not in run.record.get("models", [])}
-    if not left:
-        raise EmotionRayError(f"run {run.name} is complete: its models are {', '.join(names.values())}")
-    return left
 
 
 def _train_alone(
@@ -159,7 +137,8 @@ def _followed(folder: str, announce: Callable[[History], None]) -> Iterator[None
         ended = False
         while not ended:
             ended = done.wait(POLL_S)
-            announce(read_history(folder))
+            with suppress(EmotionRayError, OSError):  # a store that does not answer now may do so at the next look
+                announce(read_history(folder))
 
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()

@@ -22,17 +22,16 @@ from emotion_ray.distributed.shared_folder import check_shared
 from emotion_ray.distributed.sweep import run_sweep
 from emotion_ray.distributed.sweep_plots import write_plots
 from emotion_ray.distributed.sweep_progress import Display
-from emotion_ray.distributed.train import architectures, names_of_models
 from emotion_ray.distributed.trial import DRIVER_CPUS, SweepTask, trainable
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.learning import metrics
-from emotion_ray.learning.history import CHECKPOINT, read_history
+from emotion_ray.learning.history import read_history
 from emotion_ray.learning.metrics import Interval
 from emotion_ray.learning.run_folder import RunFolder, open_run
+from emotion_ray.learning.run_models import architectures, finish, models_left
 from emotion_ray.learning.summaries import difference, select, summarise
 from emotion_ray.learning.trained import Trained, store_model
 from emotion_ray.models.architectures import build
-from emotion_ray.models.store import model_names
 from emotion_ray.settings import TuneSettings
 
 SPARE_BYTES = 2**28
@@ -71,10 +70,11 @@ def tune(settings: TuneSettings, console: Console) -> list[Sweep]:
     data = read_provenance(Folder.at(settings.clips_folder))
     split = search_split(settings.protocol, clips.emotion, clips.actor, clips.clip_id, settings.seed, settings.fold)
     store = f"{settings.root}/models"
-    names = _model_names(run, settings)
-    if taken := sorted(set(names.values()) & set(model_names(store))):
-        raise EmotionRayError(f"there is a model {taken[0]} in {store}: give another --run")
-    run.note()
+    names = models_left(run, settings)
+    if not names:
+        console.print(f"run {run.name}: its models are in the store already", soft_wrap=True)
+        return []
+    run.begin(clips)
     sweeps = []
     # A process watches over each trial of several workers: a Ray of our own is told of CPUs more for those.
     more_cpus = settings.workers_per_trial > 1
@@ -99,10 +99,8 @@ def tune(settings: TuneSettings, console: Console) -> list[Sweep]:
             _check_space(run.path(), architecture, clips, at_once)
             board = _sweep(run, task, settings, at_once, parts, clips, split, console)
             store_model(store, name, _trained(task, board.best), clips, split, data)
-            run.note(models=[*run.record.get("models", []), name])
-            _tidy(task)
+            finish(run, settings, architecture)
             sweeps.append(Sweep(board, name, run.path(architecture)))
-    run.note(complete=True)
     return sweeps
 
 
@@ -119,15 +117,6 @@ def _room(settings: TuneSettings, machines: Sequence[Machine], watching: float =
     )
     watching = watching if workers > 1 else 0.0
     return need, trials_at_once(settings.max_concurrent, settings.trials, workers, need, machines, watching)
-
-
-def _model_names(run: RunFolder, settings: TuneSettings) -> dict[str, str]:
-    """By architecture, the name that its best model gets; those whose sweep has ended are left out."""
-    names = names_of_models(run.name, settings.model)
-    left = {one: name for one, name in names.items() if name not in run.record.get("models", [])}
-    if not left:
-        raise EmotionRayError(f"run {run.name} is complete: its models are {', '.join(names.values())}")
-    return left
 
 
 def _check_space(folder: str, architecture: str, clips: Clips, at_once: int) -> None:
@@ -196,9 +185,3 @@ def _tested(task: SweepTask, rows: tuple[Row, ...], clips: Clips, split: Split) 
 def _trained(task: SweepTask, row: Row) -> Trained:
     settings = settings_of(task.architecture, row.config, task.epochs, task.seed)
     return Trained.read(task.trial_folder(row.trial), task.architecture, settings)
-
-
-def _tidy(task: SweepTask) -> None:
-    """Removes all checkpoints: what is worth keeping is in the store."""
-    for name in Folder.at(task.folder).names(CHECKPOINT):
-        Folder.at(task.folder).remove(name)

@@ -61,9 +61,10 @@ def measure_cost(
     settings: TrainSettings,
     frames: int = 60,
     size: int = 64,
+    device: str = "cpu",
+    threads: int = 1,
     lengths: tuple[int, ...] = LENGTHS,
     steps: int = 5,
-    device: str = "cpu",
 ) -> Cost:
     """Trains a classifier on noise for two epochs and runs it on clips of several lengths.
 
@@ -74,17 +75,16 @@ def measure_cost(
         architecture: "lstm" or "attention".
         settings: sizes and batch; the rest of what makes a training step too.
         frames, size: of a clip.
+        device: "cpu" or "cuda".
+        threads: that PyTorch may compute with.
         lengths: frames for which the forward pass is timed; half of the longest must be among them.
         steps: training steps an epoch.
-        device: "cpu" or "cuda".
 
     Raises:
         EmotionRayError: as `new_model`.
     """
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        job = process.submit(
-            _measure, architecture, settings, frames, size, lengths, steps, device, torch.get_num_threads()
-        )
+        job = process.submit(_measure, architecture, settings, frames, size, device, threads, lengths, steps)
         return job.result()
 
 
@@ -93,10 +93,10 @@ def _measure(
     settings: TrainSettings,
     frames: int,
     size: int,
-    lengths: tuple[int, ...],
-    steps: int,
     device: str,
     threads: int,
+    lengths: tuple[int, ...],
+    steps: int,
 ) -> Cost:
     keep_freed_memory()
     torch.set_num_threads(threads)

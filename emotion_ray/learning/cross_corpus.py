@@ -48,7 +48,7 @@ def evaluate_stored(
     data = describe(clips, provenance.name, provenance.synthetic)
     for model in models:
         check_other_data(model, clips, data)
-    run.note()
+    run.begin(clips)
     tables = []
     for model in models:
         console.print(f"{model.name}: tested as it is on {data.label}, {len(clips)} clips", soft_wrap=True)

@@ -1,18 +1,23 @@
 """Which frames of a clip a model's answer rests on."""
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from scipy.stats import entropy, spearmanr
 
 from emotion_ray.data.clips import Clips
+from emotion_ray.data.storage import Folder, cause_of
+from emotion_ray.errors import EmotionRayError
 from emotion_ray.models.architectures import Classifier
 from emotion_ray.models.attention import AttentionClassifier
 from emotion_ray.models.backbone import to_input
 
+IMPORTANCE = "importance.json"
 WINDOW = 5  # frames, a sixth of a second: one frame hidden between its near-twins changes next to nothing
 
 
@@ -101,6 +106,35 @@ def frame_importance(
             )
         )
     return found
+
+
+def save_importance(folder: Path, found: Sequence[FrameImportance]) -> None:
+    """Writes `importance.json`, all but the frames, which the clips have, into a folder.
+
+    Raises:
+        EmotionRayError: the folder can't be written.
+    """
+    rows = [{name: value for name, value in vars(one).items() if name != "frames"} for one in found]
+    Folder.at(folder).publish(IMPORTANCE, json.dumps(rows, default=np.ndarray.tolist).encode())
+
+
+def load_importance(folder: Path, clips: Clips) -> list[FrameImportance]:
+    """What `save_importance` wrote, of some of these clips.
+
+    Raises:
+        EmotionRayError: the file is missing or damaged.
+    """
+    try:
+        found = []
+        for row in json.loads((folder / IMPORTANCE).read_text()):
+            position = clips.clip_id.index(row["clip_id"])
+            attention = None if row["attention"] is None else np.array(row["attention"])
+            arrays = {"occlusion": np.array(row["occlusion"]), "attention": attention}
+            frames = clips.frames[position, : len(row["occlusion"])]
+            found.append(FrameImportance(**row | arrays, frames=frames))
+        return found
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EmotionRayError(f"can't read {folder / IMPORTANCE} ({cause_of(error)}): begin another run") from None
 
 
 def explained(found: Sequence[FrameImportance]) -> Explained:

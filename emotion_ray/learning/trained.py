@@ -25,6 +25,9 @@ from emotion_ray.models.record import ModelRecord
 from emotion_ray.models.store import save_model
 from emotion_ray.settings import TrainSettings
 
+_PARTS = ("train", "validation", "test")
+_UNSEEN = "best epoch on validation clips, tested on others"
+
 
 @dataclass(frozen=True, eq=False)
 class Trained:
@@ -58,22 +61,21 @@ class Trained:
         weights = {"best": best["weights"], "last": checkpoint["model"]}
         return cls(architecture, settings, checkpoint["history"], best["epoch"], weights)
 
-    def test(self, clips: Clips, split: Split, name: str, device: str = "cpu") -> pa.Table:
+    def test(self, clips: Clips, split: Split, name: str) -> pa.Table:
         """Its predictions on the split's test clips, of schema `PREDICTIONS`, under a name."""
         frames, size = clips.frames.shape[1:3]
         model = build(self.architecture, getattr(self.settings, self.architecture), frames, size, len(EMOTIONS))
-        model.to(device)
 
         def logits(positions: np.ndarray, choice: Choice) -> np.ndarray:
             model.load_state_dict(self.weights[choice])
-            return predict(model, clips.take(positions), device, self.settings.mixed_precision)
+            return predict(model, clips.take(positions), "cpu")
 
         fitted = Fitted(self.history, self.best, logits)
         return evaluate_run(clips, Run(name, split, self.settings.seed), lambda *_: fitted)[0]
 
 
 def store_model(
-    store: str | Path, name: str, trained: Trained, clips: Clips, split: Split, data: Provenance, device: str = "cpu"
+    store: str | Path, name: str, trained: Trained, clips: Clips, split: Split, data: Provenance
 ) -> Summary:
     """Tests the best epoch's weights on the split's test clips and puts them into the store with their card.
 
@@ -83,7 +85,6 @@ def store_model(
         trained: the model.
         clips, split: what it was trained on, by which split.
         data: where the clips come from.
-        device: where to test.
 
     Returns:
         the test's figures.
@@ -91,7 +92,7 @@ def store_model(
     Raises:
         EmotionRayError: the name is taken, or the store can't be written.
     """
-    tested = select(trained.test(clips, split, name, device), choice="best")
+    tested = select(trained.test(clips, split, name), choice="best")
     (summary,) = summarise(tested)
     temperature = float(tested["temperature"][0].as_py())
     save_model(store, name, trained.weights["best"], _record(trained, clips, split, data, summary, temperature))
@@ -141,16 +142,10 @@ def _record(
     )
 
 
-_PARTS = ("train", "validation", "test")
-
-
 def _protocol(split: Split, summary: Summary) -> str:
     if split.protocol == "actor":
         return f"actor fold {split.fold + 1}: tested on actors that it has not seen; {summary.selection}"
     return f"random split, the same actors on both sides; {summary.selection if split.selected_on_test else _UNSEEN}"
-
-
-_UNSEEN = "best epoch on validation clips, tested on others"
 
 
 def _triple(figure: Interval) -> list[float]:

@@ -23,7 +23,7 @@ from emotion_ray.models.weights import read_state_dict
 
 WEIGHTS, RECORD, CARD = "model.pth", "model.json", "MODEL_CARD.md"
 LARGEST_RECORD = 32 * 2**20  # bytes; that of a model trained on all of RAVDESS takes 0.1 MB
-_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,12 +57,12 @@ def save_model(root: str | Path, name: str, weights: dict[str, Tensor], record: 
         EmotionRayError: a name of another form or one that is taken, weights that are not of the record's
             model, or a folder that can't be written.
     """
-    _check_name(name)
+    check_name(name)
     copied = {key: tensor.detach().cpu().contiguous() for key, tensor in weights.items()}
     with_weights(record.architecture, record.sizes, record.frames, record.size, len(record.labels), copied)
     store = Folder.at(root)
     where = f"{store.uri}/{name}"
-    if store.exists(f"{name}/{RECORD}"):
+    if has_model(root, name):
         raise EmotionRayError(f"there is a model {name} in {store.uri}: choose another name")
     stream = io.BytesIO()
     torch.save(copied, stream)
@@ -95,7 +95,7 @@ def load_model(name_or_path: str | Path, root: str | Path) -> LoadedModel:
         EmotionRayError: there is no such model, or it can't be read; the message says why.
     """
     text = str(name_or_path)
-    if _NAME.fullmatch(text) and Folder.at(root).exists(f"{text}/{RECORD}"):
+    if NAME.fullmatch(text) and has_model(root, text):
         return load_stored(root, text)
     path = Path(text).expanduser()
     if path.name == WEIGHTS and (path.parent / RECORD).is_file():
@@ -114,7 +114,7 @@ def load_stored(root: str | Path, name: str) -> LoadedModel:
     Raises:
         EmotionRayError: no name of a model, no such model, or it can't be read.
     """
-    _check_name(name)
+    check_name(name)
     return _load(Folder.at(f"{str(root).rstrip('/')}/{name}"), name)
 
 
@@ -124,7 +124,7 @@ def read_record(root: str | Path, name: str) -> ModelRecord:
     Raises:
         EmotionRayError: no name of a model, no such model, or its record can't be read.
     """
-    _check_name(name)
+    check_name(name)
     return _read_record(Folder.at(f"{str(root).rstrip('/')}/{name}"))
 
 
@@ -132,7 +132,12 @@ def model_names(root: str | Path) -> list[str]:
     """Names of the models in the store, sorted; none where there is no such folder."""
     store = Folder.at(root)
     names = [path.removesuffix(f"/{RECORD}") for path in store.names(f"/{RECORD}")]
-    return [name for name in names if _NAME.fullmatch(name)]
+    return [name for name in names if NAME.fullmatch(name)]
+
+
+def has_model(root: str | Path, name: str) -> bool:
+    """Whether there is a model of this name in the store."""
+    return Folder.at(root).exists(f"{name}/{RECORD}")
 
 
 def list_models(root: str | Path) -> dict[str, ModelRecord | EmotionRayError]:
@@ -146,8 +151,13 @@ def list_models(root: str | Path) -> dict[str, ModelRecord | EmotionRayError]:
     return found
 
 
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
+def check_name(name: str) -> None:
+    """Makes sure that a model can have this name.
+
+    Raises:
+        EmotionRayError: it can't.
+    """
+    if not NAME.fullmatch(name):
         raise EmotionRayError(
             f"{name!r:.120} is no name for a model: use at most 100 letters, digits, . _ -, and no dot first"
         )

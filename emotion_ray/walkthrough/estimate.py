@@ -88,7 +88,9 @@ def measure_speeds(settings: ReproduceSettings) -> dict[str, Speed]:
     lengths = (settings.frames, max(1, settings.frames // 2))
     found = {}
     for model in MODELS:
-        cost = measure_cost(model, TrainSettings(), settings.frames, settings.size, lengths, STEPS, device)
+        cost = measure_cost(
+            model, TrainSettings(), settings.frames, settings.size, device, torch.get_num_threads(), lengths, STEPS
+        )
         found[model] = Speed(cost.step_seconds / cost.batch, cost.clip_seconds[settings.frames])
     return found
 

@@ -13,13 +13,14 @@ from rich.table import Table
 from emotion_ray.data.storage import Folder
 from emotion_ray.distributed.evaluate import evaluate
 from emotion_ray.distributed.leaderboard import LEADERBOARD, Leaderboard, Row
-from emotion_ray.distributed.train import architectures, names_of_models, train
+from emotion_ray.distributed.train import train
 from emotion_ray.distributed.tune import tune
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.inference.best_model import recorded_uar
 from emotion_ray.learning.metrics import Interval
 from emotion_ray.learning.predictions import Evaluation, load_evaluation
 from emotion_ray.learning.run_folder import RECORD, run_folder
+from emotion_ray.learning.run_models import architectures, names_of_models
 from emotion_ray.learning.sections import PROTOCOL_NAMES, is_headline
 from emotion_ray.learning.summaries import Summary, summarise
 from emotion_ray.models.store import read_record

@@ -77,6 +77,7 @@ def test_what_is_done_is_not_done_again(alone, clips, console, monkeypatch):
     report, _ = evaluate(EvaluateSettings(root=str(root), resume=True), console)
     assert asked == [f"lstm, actor fold {fold}, seed 0" for fold in (1, 2, 3, 3, 4)]
     assert report.parent.name == "cut"
+    assert (report.parent / "frames-1.png").exists()  # of the first training, which the first run had done
 
 
 def test_a_stored_model_is_evaluated_by_its_settings(alone, clips, console):

@@ -1,4 +1,5 @@
 import io
+import json
 import os
 import signal
 import threading
@@ -97,7 +98,7 @@ def test_one_worker_needs_no_ray(alone, root, settings, console):
         assert len(read_history(folder)) == 2
         assert list((folder / TENSORBOARD).iterdir())
         assert not (folder / CHECKPOINT).exists()
-    with pytest.raises(EmotionRayError, match="run plain is complete: its models are plain-lstm, plain-attention"):
+    with pytest.raises(EmotionRayError, match="run plain is complete, its models are plain-lstm, plain-attention"):
         train(TrainRunSettings(root=str(root), run="plain", resume=True), console)
 
 
@@ -121,9 +122,28 @@ def test_a_run_that_was_cut_off_goes_on(alone, root, settings, console, monkeypa
     assert stored.trained.settings == settings.training
 
 
+def test_a_model_that_was_stored_is_not_trained_again_though_the_run_does_not_know(
+    alone, root, settings, console, monkeypatch
+):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "finish", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            train(replace(settings, epochs=1, run="late"), console)
+    folder = root / "runs" / "late"
+    assert (folder / "lstm" / CHECKPOINT).exists()
+    assert train(TrainRunSettings(root=str(root), run="late", resume=True), console) == []
+    assert "run late: its models are in the store already" in console.file.getvalue()
+    assert not (folder / "lstm" / CHECKPOINT).exists()
+    assert json.loads((folder / "run.json").read_text())["complete"]
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [
+        ({"run": "x" * 95, "model": "both"}, "is no name for a model: use at most 100 letters"),
         ({"workers": 64, "batch": 64}, "64 workers x 1 CPU = 64 CPU, and this machine has "),
         ({"device": "cuda"}, "give --device cpu"),
         ({"workers": 3}, "3 workers can't share a batch of 8 evenly: give --batch as a multiple of 3"),
