@@ -137,7 +137,7 @@ def test_one_bad_file_does_not_stop_the_others(work, root):
     lines = [line for line in err.splitlines() if line.strip()]
     for line, says in zip(
         lines,
-        ["text.mp4 is no video", "empty.mp4 is empty", "can't read missing.mp4", "sound.mp4 has no video", "4 of 5"],
+        ["text.mp4 is no video", "empty.mp4 is empty", "missing.mp4 can't be read", "sound.mp4 has no video", "4 of 5"],
         strict=True,
     ):
         assert line.startswith("emotion-ray: ")
@@ -152,6 +152,12 @@ def test_one_bad_file_alone_is_one_line(work, root):
     assert (code, out) == (1, "")
     assert err.count("\n") == 1
     assert "Traceback" not in err
+
+
+def test_a_pipe_is_not_waited_for(work, root):
+    os.mkfifo("pipe.mp4")
+    code, _, err = run("pipe.mp4", "--root", root)
+    assert (code, err) == (1, "emotion-ray: pipe.mp4 is not a file: check the path\n")
 
 
 @pytest.mark.slow
@@ -250,6 +256,7 @@ def test_the_best_model_is_that_of_the_highest_uar_and_of_equal_ones_the_newest(
         "same": small_model(metrics={"uar": 0.5}, created="2026-01-02").record,
         "lower": small_model(metrics={"uar": 0.4}, created="2026-01-03").record,
         "unknown": small_model(created="2026-01-04").record,
+        "absurd": small_model(metrics={"uar": 10**400}, created="2026-01-05").record,
     }
     assert best_model(records) == "same"
     assert best_model({"unknown": records["unknown"]}) == "unknown"

@@ -1,5 +1,6 @@
 import json
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from noise_clip import noise_clip
@@ -175,6 +176,19 @@ def test_rejects_are_a_table_of_strings(folder):
         assert pq.read_schema(file).names == ["source", "clip_id", "stage", "reason", "message"]
     write_rejects(folder, [])
     assert read_rejects(folder) == []
+
+
+def test_a_damaged_table_of_rejects_is_one_line(folder):
+    for content in (b"PAR1 and no more", _table_of_other_columns()):
+        folder.publish(REJECTS, content)
+        with pytest.raises(EmotionRayError, match=rf"{REJECTS} can't be read .*: remove it"):
+            read_rejects(folder)
+
+
+def _table_of_other_columns() -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"colour": ["red"]}), sink)
+    return sink.getvalue().to_pybytes()
 
 
 def test_the_record_is_json_for_people(folder, tmp_path):

@@ -4,6 +4,8 @@ import hashlib
 import json
 import zipfile
 from collections import Counter
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -12,12 +14,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from emotion_ray.data.archives import list_members, read_member
-from emotion_ray.data.ravdess import EMOTIONS, Code, archive_name
+from emotion_ray.data.ravdess import EMOTIONS, RECORD, Code, archive_name
 from emotion_ray.data.splits import actor_folds, random_split
 from emotion_ray.data.takes import Choice, takes_in_archive
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.sample import build, build_sample, planned_takes, render_take
 from emotion_ray.sample.expressions import MOVEMENTS, PERIOD, RING, movements_in_time
+from emotion_ray.sample.mirror import mirror
 from emotion_ray.vision.faces import FaceFollower
 from emotion_ray.vision.mtcnn import MTCNN
 from emotion_ray.vision.video import Video
@@ -161,3 +164,13 @@ def test_mean_picture_and_first_picture_do_not_tell_the_emotion():
     assert accuracy["mean"] < 0.25
     assert accuracy["first"] < 0.25
     assert accuracy["middle"] > 0.6
+
+
+def test_the_mirror_shows_its_files_and_no_folder(tiny):
+    with mirror(tiny.folder) as address:
+        files = f"{address}/records/{RECORD}/files"
+        with urlopen(f"{files}/{next(iter(tiny.files))}", timeout=10) as answer:
+            assert answer.status == 200
+        for other in ("", "..", ".", "none.zip"):
+            with pytest.raises(HTTPError, match="404"):
+                urlopen(f"{files}/{other}", timeout=10)

@@ -197,6 +197,7 @@ def _as_file(thing):
         (_as_file({"a": torch.ones(2, dtype=torch.int64)}), "'a' is no tensor of weights"),
         (_as_file({"a": torch.tensor([1.0, float("inf")])}), "'a' is too large or not finite"),
         (_as_file({"a": torch.zeros(1).expand(2**33)}), "'a' is too large"),
+        (_as_file({"a": torch.zeros(1).expand(2)}), "'a' is too large"),  # though few, more than its file holds
         (_as_file({"a": torch.zeros(3)}), "neither the lstm nor the attention"),
         (_as_file({"lstm.weight_hh_l0": torch.zeros(4)}), "neither the lstm nor the attention"),
         (_as_file({"lstm.weight_hh_l0": torch.zeros(4, 5000)}), "hidden_size is 5000"),

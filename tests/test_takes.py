@@ -211,3 +211,5 @@ def test_a_mirror_without_a_record_is_one_line_and_shows_no_password():
         record_archives([3], zenodo.url)  # closed
     with pytest.raises(EmotionRayError, match="only http, https and file"):
         record_archives([3], "ftp://there")
+    with pytest.raises(EmotionRayError, match=r"file:///tmp is no http or https address: .* by --source"):
+        record_archives([3], "file:///tmp")

@@ -109,7 +109,11 @@ class CacheEntry:
         """How many bytes are still to come, as far as is known."""
         if self.archive.bytes is None or self.is_remembered():
             return 0
-        return max(0, self.archive.bytes - (self.part.stat().st_size if self.part.exists() else 0))
+        try:
+            held = self.part.stat().st_size
+        except FileNotFoundError:  # nothing has come yet, or another process has just completed it
+            held = 0
+        return max(0, self.archive.bytes - held)
 
     def _remember(self, path: Path, md5: str) -> None:
         status = path.stat()
@@ -198,8 +202,10 @@ def check(archive: Archive, size: int, md5: str | None) -> None:
 def check_space(archives: Iterable[Archive], cache: Path, spare_bytes: int) -> None:
     """Raises EmotionRayError where the cache's disk cannot hold what is still missing of the archives."""
     missing = sum(CacheEntry(cache, archive).bytes_missing() for archive in archives)
+    if not missing:
+        return
     free = shutil.disk_usage(cache).free
-    if missing and missing + spare_bytes > free:
+    if missing + spare_bytes > free:
         short = missing + spare_bytes - free
         raise EmotionRayError(
             f"{cache}: not enough space: {missing / 1e9:.2f} GB are to come, {free / 1e9:.2f} GB are free; "

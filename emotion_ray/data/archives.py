@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from emotion_ray.errors import EmotionRayError, Reject
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".flv"})
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".flv"})
 METADATA_SUFFIXES = frozenset({".txt", ".md", ".csv", ".json", ".xml", ".pdf", ".html", ".ini", ".db"})
 
 _VIDEO_NAMES = ", ".join(sorted(VIDEO_SUFFIXES))

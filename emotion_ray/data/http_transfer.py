@@ -165,11 +165,21 @@ class _HttpRedirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
+class _Proxies(urllib.request.ProxyHandler):
+    """The proxies of the environment, but not for this machine itself: they could not reach it."""
+
+    def proxy_open(self, req, proxy, type):
+        host = urlsplit(req.full_url).hostname or ""
+        if host == "localhost" or re.fullmatch(r"127(\.[0-9]+){3}|::1", host):
+            return None
+        return super().proxy_open(req, proxy, type)
+
+
 def _opener() -> urllib.request.OpenerDirector:
     """Knows http and https alone, unlike urllib's default, which also opens file, ftp and data URLs."""
     opener = urllib.request.OpenerDirector()
     for handler in (
-        urllib.request.ProxyHandler(), urllib.request.HTTPHandler(), urllib.request.HTTPSHandler(),
+        _Proxies(), urllib.request.HTTPHandler(), urllib.request.HTTPSHandler(),
         urllib.request.HTTPDefaultErrorHandler(), urllib.request.HTTPErrorProcessor(), _HttpRedirects(),
         urllib.request.UnknownHandler(),
     ):  # fmt: skip

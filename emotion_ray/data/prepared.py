@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from emotion_ray.data.clips import publish_shard, read_columns, read_shard, read_shards, shard_names
-from emotion_ray.data.storage import Folder
+from emotion_ray.data.storage import Folder, cause_of
 from emotion_ray.data.takes import RejectedTake
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.settings import CropSettings
@@ -149,11 +149,20 @@ def _take_out(folder: Folder, name: str, clip_ids: list[str]) -> None:
 
 
 def read_rejects(folder: Folder) -> list[RejectedTake]:
-    """The rows of the rejects table; none where there is no table."""
+    """The rows of the rejects table; none where there is no table.
+
+    Raises:
+        EmotionRayError: it can't be read.
+    """
     if not folder.exists(REJECTS):
         return []
-    with folder.filesystem.open_input_file(folder.file(REJECTS)) as file:
-        return [RejectedTake(**row) for row in pq.read_table(file).to_pylist()]
+    try:
+        with folder.filesystem.open_input_file(folder.file(REJECTS)) as file:
+            return [RejectedTake(**row) for row in pq.read_table(file).to_pylist()]
+    except (pa.ArrowException, OSError, TypeError) as error:
+        raise EmotionRayError(
+            f"{folder.uri}/{REJECTS} can't be read ({cause_of(error)}): remove it, and its takes are looked at again"
+        ) from None
 
 
 def write_rejects(folder: Folder, rejects: Iterable[RejectedTake]) -> None:

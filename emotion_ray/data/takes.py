@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from emotion_ray.data import ravdess
 from emotion_ray.data.archives import (
@@ -221,16 +222,25 @@ def read_take(take: Take, archive: Path | None = None) -> tuple[bytes, int]:
     path = archive or Path(take.path)
     if take.member is not None and take.crc32 is not None and take.size is not None:
         return read_member(path, Member(take.member, take.crc32, take.size)), take.crc32
+    content = read_video(path)
+    return content, zlib.crc32(content)
+
+
+def read_video(path: Path) -> bytes:
+    """A video that is a file of its own, still encoded.
+
+    Raises:
+        Reject: it can't be read, is no plain file, or is too large.
+    """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for without end
             raise Reject("fetch", "unreadable", f"{path} is not a file: check the path")
         if status.st_size > _LARGEST_VIDEO:
             raise Reject("decode", "too_large", f"{path} is larger than 2 GB: cut it into takes")
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise Reject("fetch", "unreadable", f"{path} can't be read ({error.strerror}): check the path") from None
-    return content, zlib.crc32(content)
 
 
 def record_archives(actors: Iterable[int], base_url: str) -> list[Archive]:
@@ -266,6 +276,8 @@ def synthetic_sample(base_url: str) -> str | None:
 
 def _mirror_record(base_url: str) -> tuple[dict[str, tuple[int, str]], object]:
     """Size in bytes and md5 of each file of a mirror's record, and what it says of the synthetic sample."""
+    if urlsplit(base_url).scheme == "file":
+        raise EmotionRayError(f"{shown(base_url)} is no http or https address: give archives on a disk by --source")
     url = f"{base_url.rstrip('/')}/api/records/{ravdess.RECORD}"
     try:
         with closing(open_from(url, 0, None, RECORD_TIMEOUT_S).response) as response:

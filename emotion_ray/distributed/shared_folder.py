@@ -14,6 +14,8 @@ WAIT_S = 30.0
 def check_shared(path: str, flag: str = "--root") -> None:
     """Makes sure that every machine of the cluster that is joined reads what this one writes to a folder.
 
+    A machine that has just left may still be listed: one that can't be asked is none that will get work either.
+
     Args:
         path: of the folder, or its URI.
         flag: by which it was given.
@@ -35,7 +37,7 @@ def check_shared(path: str, flag: str = "--root") -> None:
             for node in nodes
         }
         done, waiting = ray.wait(list(reads), num_returns=len(reads), timeout=WAIT_S)
-        blind = [reads[one] for one in done if ray.get(one) != token] + [reads[one] for one in waiting]
+        blind = [reads[one] for one in done if _answer(one, token) != token] + [reads[one] for one in waiting]
     finally:
         here.remove(name)
     if blind:
@@ -43,6 +45,13 @@ def check_shared(path: str, flag: str = "--root") -> None:
             f"{path} is not the same folder on all machines (not on {', '.join(sorted(blind))}): "
             f"give a {flag} that they share, such as a network disk or s3://"
         )
+
+
+def _answer(read: "ray.ObjectRef[str]", of_one_that_left: str) -> str:
+    try:
+        return ray.get(read)
+    except ray.exceptions.RayError:
+        return of_one_that_left
 
 
 @ray.remote(num_cpus=0, max_retries=1)

@@ -1,6 +1,5 @@
 """Which model of a store is used where none is named."""
 
-import math
 from collections.abc import Mapping
 
 from emotion_ray.models.record import ModelRecord
@@ -17,7 +16,10 @@ def recorded_uar(record: ModelRecord) -> float:
 
 
 def recorded_figure(record: ModelRecord, name: str) -> float | None:
-    """A metric, such as "war"; None where it was not measured. A record holds a number, or it with its interval."""
+    """A metric in 0..1, such as "war"; None where it was not measured, or is no such number.
+
+    A record holds a number, or it with its interval.
+    """
     value = record.metrics.get(name)
     value = value[0] if isinstance(value, (list, tuple)) and value else value
-    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+    return float(value) if type(value) in (int, float) and 0 <= value <= 1 else None

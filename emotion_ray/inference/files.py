@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from emotion_ray.data.archives import VIDEO_SUFFIXES
 from emotion_ray.errors import EmotionRayError
-from emotion_ray.vision.video import SUFFIXES
 
 ANNOTATED = "_annotated"
 
@@ -55,7 +55,9 @@ def videos_of(paths: Sequence[str]) -> list[tuple[Path, Path]]:
     except OSError as error:
         raise EmotionRayError(f"can't look into {error.filename}: {error.strerror or error}") from None
     if not found:
-        raise EmotionRayError(f"no video in {', '.join(paths)}: give files, or folders with {' '.join(SUFFIXES)}")
+        raise EmotionRayError(
+            f"no video in {', '.join(paths)}: give files, or folders with {' '.join(sorted(VIDEO_SUFFIXES))}"
+        )
     return list(found.values())
 
 
@@ -64,7 +66,7 @@ def _videos_below(folder: Path) -> list[Path]:
         raise error  # os.walk would pass over what it can't read in silence, as Path.rglob does
 
     names = [Path(parent, name) for parent, _, files in os.walk(folder, onerror=refuse) for name in files]
-    videos = (path for path in names if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+    videos = (path for path in names if path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith("."))
     return sorted(path for path in videos if not path.stem.endswith(ANNOTATED) and path.is_file())
 
 
@@ -107,4 +109,5 @@ def being_written(outputs: Outputs, force: bool) -> Iterator[Outputs]:
         ) from None
     finally:
         for part in parts.all:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):  # where the folder is no folder, that is told already
+                part.unlink(missing_ok=True)

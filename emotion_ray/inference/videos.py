@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from emotion_ray.data.takes import read_video
 from emotion_ray.errors import EmotionRayError, Reject, Stopped
 from emotion_ray.inference.analysis import Analysis
 from emotion_ray.inference.annotated import write_annotated
@@ -101,10 +102,7 @@ def predict_videos(
 def _predict_one(
     settings: PredictSettings, path: Path, outputs: Outputs, stream: EmotionStream, progress: Progress, task: int
 ) -> Predicted:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise EmotionRayError(f"can't read {path}: {error.strerror or error}") from None
+    content = read_video(path)
 
     def show(seconds: float, declared_s: float | None) -> None:
         progress.update(task, completed=seconds, total=declared_s)

@@ -62,10 +62,13 @@ def read_state_dict(folder: Folder, name: str) -> dict[str, Tensor]:
     path = f"{folder.uri}/{name}"
     if not isinstance(weights, dict) or not weights:
         raise EmotionRayError(f"{path} holds no state dict: save the model's state_dict()")
+    left = LARGEST_FILE
     for key, tensor in weights.items():
         plain = isinstance(tensor, Tensor) and tensor.device.type == "cpu" and tensor.layout == torch.strided
         if not (isinstance(key, str) and plain and tensor.is_floating_point()):
             raise EmotionRayError(f"{path}: {key!r:.80} is no tensor of weights: save the state_dict() alone")
-        if tensor.numel() * tensor.element_size() > LARGEST_FILE or not tensor.isfinite().all():
+        held = tensor.numel() * tensor.element_size()  # a few bytes may claim to be many, or be told of many times
+        left -= held
+        if left < 0 or held > tensor.untyped_storage().nbytes() or not tensor.isfinite().all():
             raise EmotionRayError(f"{path}: {key!r:.80} is too large or not finite: train the model again")
     return {key: tensor.detach().float().contiguous() for key, tensor in weights.items()}

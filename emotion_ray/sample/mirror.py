@@ -20,7 +20,10 @@ def mirror(folder: Path) -> Iterator[str]:
             requested = urlsplit(path).path
             if requested == f"/api/records/{RECORD}":
                 return str(folder / INDEX)
-            return str(folder / Path(requested).name) if requested.startswith(f"/records/{RECORD}/files/") else ""
+            if not requested.startswith(f"/records/{RECORD}/files/"):
+                return ""
+            asked = folder / Path(requested).name
+            return str(asked) if asked.is_file() else ""  # a folder would be listed
 
         def log_message(self, *_: object) -> None:
             """Says nothing: the job shows its own progress."""

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from emotion_ray import __version__
 from emotion_ray.service.problems import MEDIA_TYPE, Problem, busy
 
 DESCRIPTION = (
@@ -47,7 +48,7 @@ _ANSWER = {
     "fps": 29.97,
     "warnings": [],
     "model": _MODEL,
-    "version": "0.1.0",
+    "version": __version__,
     "timings": {"upload_s": 0.013, "wait_s": 0.001, "load_s": 0.002, "work_s": 0.71, "total_s": 0.726},
 }
 _MODELS = {

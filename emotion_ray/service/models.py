@@ -36,6 +36,7 @@ class Models:
         self._records: dict[str, ModelRecord] = {}
         self._listed_at = float("-inf")
         self._lock = threading.Lock()
+        self._loading = threading.Lock()  # held for seconds: what is loaded already can be had meanwhile
 
     def records(self) -> dict[str, ModelRecord]:
         """What is known of each model that can be read, by name."""
@@ -56,15 +57,26 @@ class Models:
                 names = ", ".join(sorted(records)[:SHOWN_NAMES]) or "none"
                 raise Problem(404, "unknown_model", f"There is no model of that name; there are: {names}.")
             key = name, records[name].created
-            if key not in self._loaded:
-                try:
-                    self._loaded[key] = load_stored(self._store, name)
-                except EmotionRayError:
-                    raise busy(f"The model {name} can't be loaded now.", 503) from None
-                if len(self._loaded) > self._most_loaded:
-                    self._loaded.popitem(last=False)
-            self._loaded.move_to_end(key)
-            return self._loaded[key]
+        if model := self._held(key):
+            return model
+        with self._loading:
+            if model := self._held(key):
+                return model
+            try:
+                model = load_stored(self._store, name)
+            except EmotionRayError:
+                raise busy(f"The model {name} can't be loaded now.", 503) from None
+        with self._lock:
+            self._loaded[key] = model
+            if len(self._loaded) > self._most_loaded:
+                self._loaded.popitem(last=False)
+        return model
+
+    def _held(self, key: tuple[str, str]) -> LoadedModel | None:
+        with self._lock:
+            if key in self._loaded:
+                self._loaded.move_to_end(key)
+            return self._loaded.get(key)
 
     def describe(self) -> dict[str, Any]:
         """The models for a person to choose from: plain values for JSON."""

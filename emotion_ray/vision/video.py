@@ -20,7 +20,6 @@ from emotion_ray.errors import Reject
 from emotion_ray.vision.sampling import NearestInTime
 
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv"
-SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".flv")
 MAX_PIXELS = 4096 * 2304
 RATE = Fraction(30000, 1001)  # frames a second that a clip is made of: RAVDESS's own
 LIKELY_FPS = (0.1, 1000.0)  # a file that declares a rate beyond these is taken for one that declares none

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from portrait_video import codes, portrait_video
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
 from emotion_ray.data.storage import Folder
@@ -72,11 +73,15 @@ def test_an_error_that_nobody_foresaw_keeps_its_traceback(no_ray_yet, monkeypatc
     assert not isinstance(caught.value, EmotionRayError)
 
 
-IDS = {name: f"{number:056x}" for number, name in enumerate(("near", "far", "dead"), 1)}  # in the form that Ray's have
+KINDS = ("near", "far", "dead", "gone")
+IDS = {name: f"{number:056x}" for number, name in enumerate(KINDS, 1)}  # in the form that Ray's have
 
 
 class Probe:
-    """In place of the task that reads a folder on a machine: on "far" it sees nothing, on "dead" it never answers."""
+    """In place of the task that reads a folder on a machine.
+
+    On "far" it sees nothing, on "dead" it never answers, on "gone" Ray says that there is no such machine.
+    """
 
     def __init__(self, ray):
         self._ray, self._node, self.refs = ray, "", []
@@ -88,6 +93,9 @@ class Probe:
     def remote(self, path, name):
         if self._node == IDS["dead"]:
             ref = self._ray.remote(resources={"nowhere": 1})(lambda: "").remote()
+        elif self._node == IDS["gone"]:
+            there = NodeAffinitySchedulingStrategy(self._node, soft=False)
+            ref = self._ray.remote(scheduling_strategy=there)(lambda: "").remote()
         else:
             ref = self._ray.put(Folder.at(path).read(name).decode() if self._node == IDS["near"] else "")
         self.refs.append(ref)
@@ -120,8 +128,9 @@ def test_a_folder_that_not_all_machines_see_is_refused(machines, tmp_path, other
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_all_machines_see_is_taken(machines, tmp_path):
-    machines("near", "near")
+@pytest.mark.parametrize("other", ["near", "gone"])
+def test_a_folder_that_all_machines_see_is_taken(machines, tmp_path, other):
+    machines("near", other)
     shared_folder.check_shared(str(tmp_path))
     assert not list(tmp_path.iterdir())
 

@@ -8,13 +8,15 @@ export class Problem extends Error {}
 
 export const key = () => sessionStorage.getItem(KEY);
 
-/** Asks for the key in a dialog; resolves when there is a new one. */
+/** Asks for the key in a dialog; resolves when there is a new one, and is a Problem when none is given. */
 export function askForKey() {
   const dialog = byId("key-dialog");
   byId("key-wrong").hidden = !key();
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
     dialog.addEventListener("close", () => {
-      sessionStorage.setItem(KEY, byId("key").value);
+      const given = byId("key").value;
+      if (!given) return reject(new Problem("The service wants its key: load the page again to give it."));
+      sessionStorage.setItem(KEY, given);
       resolve();
     }, { once: true });
     dialog.showModal();

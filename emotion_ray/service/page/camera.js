@@ -58,8 +58,9 @@ export class CameraSession {
     socket.addEventListener("open", () => socket.send(JSON.stringify({ key: key(), model: this.model })));
     socket.addEventListener("message", (event) => this.#take(JSON.parse(event.data)));
     socket.addEventListener("close", (event) => {
-      if (event.code === POLICY_VIOLATION && this.refusedKey) askForKey().then(() => this.over || this.#connect());
-      else this.stop(this.problem ?? new Problem("The connection has ended. Start the camera again to go on."));
+      if (event.code === POLICY_VIOLATION && this.refusedKey) {
+        askForKey().then(() => this.over || this.#connect(), (problem) => this.stop(problem));
+      } else this.stop(this.problem ?? new Problem("The connection has ended. Start the camera again to go on."));
     });
   }
 
