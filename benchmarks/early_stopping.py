@@ -24,7 +24,7 @@ from typing import Literal
 import optuna
 import tyro
 from asked import MISS, line
-from machine import facts
+from machine import facts, made_by
 from replay import Recorded, drawn, replayed
 from rich.console import Console
 from sample_clips import sample_clips
@@ -242,10 +242,12 @@ def page(result: dict, options: Options, found: list[Comparison]) -> str:
         else "What ASHA would have run is replayed from the records of the sweep without stopping, whose trials and "
         "epochs are the same."
     )
+    flags = f"--size {options.size} --trials {options.trials} --epochs {options.epochs} --seeds {options.seeds}"
+    flags += f" --at-once {options.at_once} --models {' '.join(options.models)}" + " --really" * options.really
     lines = [
         "# Early stopping",
         "",
-        f"Commit {result['commit']}, {result['date']}, {result['hardware']}; {result['software']}.",
+        made_by(f"early_stopping.py {flags} --page", result),
         "",
         f"The {result['data']}; no figure here says anything of RAVDESS or of real faces. Random search, "
         f"{options.trials} trials of {options.epochs} epochs, the baseline's settings among them (which is never "
@@ -263,10 +265,6 @@ def page(result: dict, options: Options, found: list[Comparison]) -> str:
     lines += ["", "| what was measured | asked | got | |", "|---|---|---|---|"]
     for met, what, asked, got in verdicts(options, found):
         lines.append(f"| {what} | {asked} | {got} | {'met' if met else '**not met**'} |")
-    flags = f"--size {options.size} --trials {options.trials} --epochs {options.epochs} --seeds {options.seeds}"
-    flags += f" --at-once {options.at_once} --models {' '.join(options.models)}"
-    really = " --really" if options.really else ""
-    lines += ["", f"`python benchmarks/early_stopping.py {flags}{really} --page ...` makes this page."]
     return "\n".join(lines) + "\n"
 
 

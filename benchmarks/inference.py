@@ -27,7 +27,7 @@ from statistics import median
 import torch
 import tyro
 from asked import line
-from machine import facts
+from machine import facts, made_by
 
 from emotion_ray.real_clips import real_clips
 
@@ -155,8 +155,7 @@ def page(result: dict) -> str:
     lines = [
         "# Inference: speed",
         "",
-        f"Made by `python benchmarks/inference.py --page` at commit {result['commit']}, {result['date']}, "
-        f"on {result['hardware']}; {result['software']}.",
+        made_by("inference.py --page", result),
         "",
         *__doc__.strip().split("\n\n", 2)[-1].splitlines(),
         "",

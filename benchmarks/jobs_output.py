@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
-from machine import facts
+from machine import facts, made_by
 
 from emotion_ray.data.ravdess import archive_name
 from emotion_ray.sample import build_sample, planned_takes
@@ -39,12 +39,10 @@ class Options:
 
 
 def main(options: Options) -> int:
-    about = facts()
     parts = [
         "# What the five jobs say",
-        f"Made by `python benchmarks/jobs_output.py` at commit {about['commit']}, {about['date']}, on "
-        f"{about['hardware']}; {about['software']}. All of it is of the synthetic sample (demo), and so short that it "
-        "stays near chance; `.` is the folder that everything was made in.",
+        f"{made_by('jobs_output.py', facts())} All of it is of the synthetic sample (demo), and so short that it stays "
+        "near chance; `.` is the folder that everything was made in.",
     ]
     with tempfile.TemporaryDirectory() as home:
         take = planned_takes("demo")[0]

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import tyro
 from asked import line
-from machine import facts
+from machine import facts, made_by
 from noise_clips import noise_clips
 from plain_models import PlainAttention, PlainLSTM, plain_step
 from torch.utils.flop_counter import FlopCounterMode
@@ -212,7 +212,7 @@ def page(result: dict) -> str:
     lines = [
         "# Training speed",
         "",
-        f"Commit {result['commit']}, {result['date']}, {result['hardware']}; {result['software']}.",
+        made_by(f"learn.py --rounds {len(rounds)} --page", result),
         "",
         f"One training step: {result['batch']} clips of {result['frames']} frames of {result['size']}x{result['size']} "
         f"px, {result['threads']} threads. Each form runs in its own process, the processes take turns, "
@@ -238,7 +238,6 @@ def page(result: dict) -> str:
         target = TARGETS[name]
         met = "met" if target.met(value) else "**not met**"
         lines.append(f"| `{name}` | {target.meaning} | {value:.3g} | {target} | {met} |")
-    lines += ["", f"`python benchmarks/learn.py --rounds {len(rounds)} --page ...` makes this page."]
     return "\n".join(lines) + "\n"
 
 

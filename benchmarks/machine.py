@@ -20,6 +20,12 @@ def facts() -> dict[str, str]:
     }
 
 
+def made_by(command: str, about: dict[str, str]) -> str:
+    """The sentence on a page that says how it came about; `about` is what `facts` gave."""
+    where = f"at commit {about['commit']}, {about['date']}, on {about['hardware']}; {about['software']}"
+    return f"Made by `python benchmarks/{command}` {where}."
+
+
 def _commit() -> str:
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
     try:

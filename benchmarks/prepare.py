@@ -18,7 +18,7 @@ from statistics import median
 
 import tyro
 from asked import line
-from machine import facts
+from machine import facts, made_by
 from prepare_forms import FORMS, FRAMES, measure_form, profile_form, takes_720p
 from prepare_job import lay_out, measure_memory, measure_plain, measure_ray
 
@@ -117,8 +117,7 @@ def page(result: dict) -> str:
     lines = [
         "# Preparing: speed and memory",
         "",
-        f"Made by `python benchmarks/prepare.py --page` at commit {result['commit']}, {result['date']}, "
-        f"on {result['hardware']}; {result['software']}.",
+        made_by("prepare.py --page", result),
         "",
         *__doc__.strip().split("\n\n", 2)[-1].splitlines(),
         "",

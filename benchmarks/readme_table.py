@@ -24,6 +24,15 @@ class As:
 
 
 RUNS: dict[str, As | str] = {
+    "emotion-ray doctor": As("emotion-ray doctor"),
+    "emotion-ray reproduce --actors 1-10": As(
+        f"emotion-ray reproduce --actors 1-4 --base-url {{mirror}} {SMALL} --root {{work}}/reproduced --epochs 1 "
+        "--trials 1 --no-cost --yes",
+        "{work}/reproduced/runs",
+    ),
+    "emotion-ray export --clips clips/ --png faces/": As(
+        "emotion-ray export --clips clips/ --png faces/", "{work}/faces"
+    ),
     "emotion-ray prepare --actors 1-10": As(
         f"emotion-ray prepare --actors 1-4 --base-url {{mirror}} {SMALL}", "{home}/clips/contact_sheet.png"
     ),
@@ -48,6 +57,15 @@ RUNS: dict[str, As | str] = {
     ),
     "emotion-ray evaluate --stored my-model --clips clips/": As(
         "emotion-ray evaluate --stored readme-lstm --clips clips/ --run stored", "{home}/runs/stored/report.html"
+    ),
+    "ray job submit --working-dir . -- jobs/train.py --model lstm": As(
+        "ray job submit --working-dir . -- jobs/train.py --model lstm --epochs 1 --run trained",
+        "{home}/models/trained/model.json",
+    ),
+    "ray job submit --working-dir . -- jobs/evaluate.py --model both": As(
+        "ray job submit --working-dir . -- jobs/evaluate.py --model both --epochs 1 --no-cost --protocol random "
+        "--run tested",
+        "{home}/runs/tested/report.html",
     ),
     "ray job submit --working-dir . -- jobs/tune.py --model attention": As(
         "ray job submit --working-dir . -- jobs/tune.py --model attention --trials 2 --epochs 1 --run job",

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from asked import MISS, line
-from machine import facts
+from machine import facts, made_by
 from scipy.stats import binom
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
@@ -107,8 +107,7 @@ def page(result: dict) -> str:
     lines = [
         "# The synthetic sample: how hard it is",
         "",
-        f"Made by `python benchmarks/sample_difficulty.py --page` at commit {result['commit']}, {result['date']}, on "
-        f"{result['hardware']}; {result['software']}; version {result['sample']} of the sample.",
+        f"{made_by('sample_difficulty.py --page', result)} Version {result['sample']} of the sample.",
         "",
         "No figure here is a RAVDESS result: all clips are of the synthetic sample, rendered from one portrait. "
         "Accuracies are of trainings at the default settings, after the last of 30 epochs.",

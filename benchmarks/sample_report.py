@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
-from machine import facts
+from machine import facts, made_by
 from rich.console import Console
 from sample_clips import sample_clips
 
@@ -29,7 +29,7 @@ class Options:
     """Evaluates both models on the synthetic sample and keeps the report."""
 
     out: Path = RESULTS
-    """Folder for the report and its pictures; what is in it goes."""
+    """Folder for the report and its pictures; pictures that are in it go."""
     scratch: Path = Path(default_root()) / "sample_report"
     """Folder of the sample, its clips and the evaluation."""
     model: str = "both"
@@ -44,14 +44,11 @@ def main(options: Options) -> None:
     sample_clips(root, "full", console)
     settings = EvaluateSettings(root=str(root), run="report", model=options.model, epochs=options.epochs)
     report, _, _ = evaluated(settings, console)
-    about = facts()
-    made = (
-        f"Made by `python benchmarks/sample_report.py` at commit {about['commit']}, {about['date']}, on "
-        f"{about['hardware']}; {about['software']}; version {VERSION} of the sample."
-    )
+    made = f"{made_by('sample_report.py', facts())} Version {VERSION} of the sample."
     title, rest = report.with_suffix(".md").read_text("utf-8").split("\n", 1)
-    shutil.rmtree(options.out, ignore_errors=True)
-    options.out.mkdir(parents=True)
+    options.out.mkdir(parents=True, exist_ok=True)
+    for picture in options.out.glob("*.png"):
+        picture.unlink()
     (options.out / "report.md").write_text(f"{title}\n\n{made}\n{rest}", "utf-8")
     for picture in sorted(report.parent.glob("*.png")):
         shutil.copy(picture, options.out)

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tyro
 from asked import line
-from machine import facts
+from machine import facts, made_by
 from scale_model import CLIPS_A_SHARD, DRIVER_MEMORY, Rates, limits, needs, table, workloads
 from tiny_video import FRAMES, SIZE, tiny_video
 
@@ -248,9 +248,8 @@ def _page(about: dict, rates: Rates, found: dict, rows: int) -> str:
     graph_is = "" if found["graph"] else " How many clips one driver can feed was not measured: that is `--graph`."
     parts = [
         "# How far preparing goes",
-        f"Made by `python benchmarks/scale.py --page` at commit {about['commit']}, {about['date']}, on "
-        f"{about['hardware']}; {about['software']}. The rate of cropping is `benchmarks/prepare.py`'s, "
-        f"{about['rates_from']}.",
+        f"{made_by('scale.py --graph --page' if found['graph'] else 'scale.py --page', about)} The rate of cropping is "
+        f"`benchmarks/prepare.py`'s, {about['rates_from']}.",
         "## Tried",
         table(("what", "time", "driver's memory at its peak", "left to do"), tried),
         "Planning is told in seconds of CPU time, the runs through Ray in seconds that went by.",
@@ -264,7 +263,7 @@ def _page(about: dict, rates: Rates, found: dict, rows: int) -> str:
         parts += [f"### {work.name}: {work.takes:,} takes", table(("what", "takes", "sum"), needs(work, rates))]
     parts += [
         "## What gives way first",
-        f"The nearest first.{graph_is}",
+        f"Of cores first, then of clips, the nearest first.{graph_is}",
         table(("limit", "at", "sum"), limits(rates)),
     ]
     return "\n\n".join(parts) + "\n"

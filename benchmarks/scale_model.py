@@ -8,7 +8,7 @@ CLIPS_A_SHARD = 32
 CORES_A_MACHINE = 16
 MEMORY_A_MACHINE = 64e9  # bytes
 DRIVER_MEMORY = 2e9  # bytes that a plan may take
-IN_FLIGHT_A_CORE = 96 * 2**20  # bytes of takes and clips that wait, see crop_graph.py
+IN_FLIGHT_A_CORE = 192 * 2**20  # bytes of takes and clips that wait: BYTES_IN_FLIGHT_A_WORKER of crop_graph.py
 
 
 @dataclass(frozen=True)
@@ -58,18 +58,27 @@ def workloads(rates: Rates, actors_takes: int, actors_bytes: float) -> list[Work
     ]
 
 
+def clips_a_second(rates: Rates, cores: int) -> float:
+    """Of so many cores, or of the one driver where that is less."""
+    by_cores = rates.clips_a_second_a_core * cores
+    return by_cores if rates.driver_clips_a_second is None else min(by_cores, rates.driver_clips_a_second)
+
+
 def hours(work: Workload, rates: Rates, cores: int) -> float:
-    return work.takes / (rates.clips_a_second_a_core * cores) / 3600
+    return work.takes / clips_a_second(rates, cores) / 3600
 
 
 def needs(work: Workload, rates: Rates) -> list[tuple[str, str, str]]:
     """What a workload takes, as rows of what, how much, and the arithmetic."""
     takes, shards = work.takes, -(-work.takes // CLIPS_A_SHARD)
     rate = rates.clips_a_second_a_core
-    by_cores = [
-        (f"time on {cores} cores", _time(hours(work, rates, cores)), f"{takes:,} / ({rate:.2f} a second x {cores})")
-        for cores in (2, 64, 512)
-    ]
+    by_cores = []
+    for cores in (2, 16, 64):
+        together = clips_a_second(rates, cores)
+        sum_ = f"{takes:,} / ({rate:.2f} a second x {cores})"
+        if together < rate * cores:
+            sum_ = f"{takes:,} / {together:.1f} a second, which is what one driver feeds"
+        by_cores.append((f"time on {cores} cores", _time(hours(work, rates, cores)), sum_))
     driver = rates.driver_bytes + takes * rates.planned_bytes
     return [
         *by_cores,
@@ -96,7 +105,7 @@ def needs(work: Workload, rates: Rates) -> list[tuple[str, str, str]]:
 
 
 def limits(rates: Rates) -> list[tuple[str, str, str]]:
-    """What gives way first, as rows of what, where, and the arithmetic, the nearest first."""
+    """What gives way first: what, where, and the arithmetic; what limits cores, then what limits clips."""
     memory = MEMORY_A_MACHINE / CLIP_BYTES
     driver = (DRIVER_MEMORY - rates.driver_bytes) / rates.planned_bytes
     found = [
@@ -129,7 +138,8 @@ def limits(rates: Rates) -> list[tuple[str, str, str]]:
     if rates.driver_clips_a_second is not None:
         cores = rates.driver_clips_a_second / rates.clips_a_second_a_core
         arithmetic = f"{rates.driver_clips_a_second:.1f} clips a second / {rates.clips_a_second_a_core:.2f} a core"
-        rows.append(("the scheduler: one driver feeds no more", f"{cores:,.0f} cores", arithmetic))
+        what = "the scheduler: one driver feeds no more, several feed on parts of the manifest"
+        rows.insert(0, (what, f"{cores:,.0f} cores", arithmetic))
     return rows
 
 
@@ -140,9 +150,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _time(hours: float) -> str:
-    return (
-        f"{hours * 60:.0f} minutes" if hours < 1 else f"{hours:.1f} hours" if hours < 72 else f"{hours / 24:.0f} days"
-    )
+    for unit, size, decimals in (("days", 24, 0), ("hours", 1, 1), ("minutes", 1 / 60, 0)):
+        if hours >= (3 if unit == "days" else 1) * size:
+            return f"{hours / size:.{decimals}f} {unit}"
+    return f"{hours * 3600:.0f} s"
 
 
 def _bytes(number: float) -> str:

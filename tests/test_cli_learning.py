@@ -86,3 +86,4 @@ def test_who_stops_a_sweep_is_told_how_to_go_on(asked, monkeypatch):
 
     monkeypatch.setattr(sys.modules["emotion_ray.distributed.tune"], "tune", stopped)
     assert run("tune") == (130, "", "emotion-ray: stopped; go on with emotion-ray tune --resume\n")
+    assert run("tune", "--run", "a", "--root", "b c")[2].endswith("tune --resume --run a --root 'b c'\n")

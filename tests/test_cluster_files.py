@@ -195,9 +195,40 @@ def test_pods_are_restricted_limited_and_watched(path):
         assert pod["securityContext"]["runAsNonRoot"] is True
         container = pod["containers"][0]
         assert container["securityContext"]["allowPrivilegeEscalation"] is False
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert container["resources"]["limits"]["memory"] == container["resources"]["requests"]["memory"]
         assert {"readinessProbe", "livenessProbe"} <= set(container)
         assert {mount["name"] for mount in container["volumeMounts"]} == {one["name"] for one in pod["volumes"]}
+
+
+def test_the_namespace_lets_in_its_own_alone():
+    parts = {part["kind"]: part for part in yaml.safe_load_all((CLUSTER / "kuberay" / "namespace.yaml").read_text())}
+    name = parts["Namespace"]["metadata"]["name"]
+    manifests = [yaml.safe_load(path.read_text()) for path in MANIFESTS]
+    for one in (parts["PersistentVolumeClaim"], parts["NetworkPolicy"], *manifests):
+        assert one["metadata"]["namespace"] == name
+    claims = {
+        volume["persistentVolumeClaim"]["claimName"]
+        for manifest in manifests
+        for pod in pods(manifest)
+        for volume in pod["volumes"]
+        if "persistentVolumeClaim" in volume
+    }
+    assert claims == {parts["PersistentVolumeClaim"]["metadata"]["name"]}
+    policy = parts["NetworkPolicy"]["spec"]
+    operator = {"matchLabels": {"kubernetes.io/metadata.name": "kuberay-system"}}
+    assert (policy["podSelector"], policy["policyTypes"]) == ({}, ["Ingress"])
+    assert policy["ingress"] == [
+        {"from": [{"podSelector": {}}, {"namespaceSelector": operator}]},
+        {"ports": [{"port": 8000}]},
+    ]
+
+
+def test_aws_lets_in_nothing_but_ssh():
+    provider = yaml.safe_load((CLUSTER / "aws.yaml").read_text())["provider"]
+    rules = provider["security_group"]["IpPermissions"]
+    assert {(rule["FromPort"], rule["ToPort"]) for rule in rules} == {(22, 22)}
 
 
 @each(LAUNCHERS)

@@ -1,6 +1,8 @@
 """What docs/ shows works as it stands there, and says what is so."""
 
+import math
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from small_clips import write_small_clips
 
 from emotion_ray.data.clips import Clips, clip_schema
+from emotion_ray.settings import ServeSettings
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "clips.md").read_text()
@@ -99,3 +102,20 @@ def test_the_columns_are_those_of_the_schema():
         sizes = [{"T": 60, "S": 64}.get(one, one) for one in shape.split(", ")] if shape else []
         assert [int(one) for one in sizes] == list(getattr(field.type, "shape", []))
         assert getattr(field.type, "value_type", field.type) == pa.type_for_alias(kind)
+
+
+def test_the_limits_of_the_service_are_those_of_its_settings():
+    page = (ROOT / "docs" / "serving.md").read_text()
+    limits = page.partition("\n## Limits\n")[2].partition("\n## ")[0]
+    defaults = {one.name: one.default for one in fields(ServeSettings)}
+    told = {}
+    for flags, values in re.findall(r"^\| (`--.+?) \| (.+?) \|", limits, flags=re.MULTILINE):
+        told |= dict(zip(re.findall(r"`--([a-z-]+)`", flags), values.split(", "), strict=True))
+    told = {flag.replace("-", "_"): value for flag, value in told.items()}
+    limited = {name for name in defaults if name.startswith(("max_", "live_")) or name.endswith("_limit_s")}
+    assert set(told) >= limited - {"max_replicas", "max_faces"}, "these two refuse nothing"
+    for name, value in told.items():
+        if name == "at_once":
+            assert (value, defaults[name]) == ("one a CPU", None)
+        else:
+            assert math.prod(float(number) for number in value.split(" x ")) == defaults[name], name

@@ -17,7 +17,7 @@ import pytest
 from fake_zenodo import FakeZenodo, Fault
 
 from emotion_ray.data.archives import Archive
-from emotion_ray.data.download import DownloadSettings, download, download_all
+from emotion_ray.data.download import DownloadSettings, download
 from emotion_ray.errors import EmotionRayError, Reject
 
 NAME = "Video_Speech_Actor_01.zip"
@@ -36,8 +36,7 @@ QUICK = DownloadSettings(
 
 @pytest.fixture
 def zenodo(monkeypatch) -> Iterator[FakeZenodo]:
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # where nobody listens: not asked for this machine
-    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     with FakeZenodo({NAME: CONTENT}) as server:
         yield server
 
@@ -201,12 +200,17 @@ def test_file_urls_are_verified_in_place(tmp_path, monkeypatch):
     assert not (cache / "a.zip").exists()
 
 
+def test_a_proxy_is_not_asked_for_this_machine(zenodo, archive, tmp_path, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # where nobody listens
+    monkeypatch.delenv("no_proxy")
+    assert download(archive, tmp_path, settings=QUICK).read_bytes() == CONTENT
+
+
 def test_free_space_is_looked_at_first(zenodo, archive, tmp_path):
     settings = replace(QUICK, spare_bytes=1 << 60)
     for attempt in (
         lambda: download(archive, tmp_path, settings=settings),
         lambda: download(replace(archive, bytes=None), tmp_path, settings=settings),
-        lambda: download_all([archive], tmp_path, settings=settings),
     ):
         with pytest.raises(EmotionRayError, match=f"{tmp_path}: not enough space: 0.00 GB are to come, .* free"):
             attempt()
@@ -257,37 +261,6 @@ def test_processes_fetch_one_archive_once(zenodo, archive, tmp_path):
     assert results == [(f"{tmp_path / NAME}\n", "")] * 3
     assert zenodo.sent(NAME) == len(CONTENT)
     assert (tmp_path / NAME).read_bytes() == CONTENT
-
-
-def test_all_at_once_within_bounds(zenodo, tmp_path):
-    contents = {f"{index}.zip": random.Random(index).randbytes(50_000) for index in range(8)}
-    zenodo.files |= contents
-    for name in contents:
-        zenodo.fail_always(name, Fault(bytes_per_s=500_000, spoil=name == "3.zip"))
-    archives = [Archive(name, zenodo.file_url(name), 50_000, zenodo.md5(name)) for name in contents]
-    archives.append(Archive("none.zip", zenodo.file_url("none.zip"), 50_000, "0" * 32))
-    progress: list[int] = []
-    paths, rejects = download_all(archives, tmp_path, parallel=3, settings=QUICK, on_progress=progress.append)
-    assert {archive.name: path.read_bytes() for archive, path in paths.items()} == {
-        name: content for name, content in contents.items() if name != "3.zip"
-    }
-    assert {archive.name: reject.reason for archive, reject in rejects.items()} == {
-        "3.zip": "md5_mismatch",
-        "none.zip": "not_found",
-    }
-    assert sum(progress) == 7 * 50_000
-    assert zenodo.most_at_once == 3
-
-
-def test_an_error_of_one_ends_all(zenodo, archive, tmp_path):
-    (tmp_path / "b.zip.part").mkdir()
-    zenodo.fail_always(NAME, Fault(bytes_per_s=50_000))
-    broken = replace(archive, name="b.zip")
-    started = time.monotonic()
-    with pytest.raises(EmotionRayError, match="cannot be written in"):
-        download_all([broken, archive], tmp_path, parallel=2, settings=QUICK)
-    assert time.monotonic() - started < 4, "the other would have taken 6 s"
-    assert not (tmp_path / NAME).exists()
 
 
 @pytest.mark.parametrize("fault", [Fault(bytes_per_s=50_000), Fault(status=429, headers=(("Retry-After", "10"),))])

@@ -34,8 +34,7 @@ QUICK = DownloadSettings(
 
 @pytest.fixture
 def zenodo(monkeypatch) -> Iterator[FakeZenodo]:
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # where nobody listens: not asked for this machine
-    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     with FakeZenodo({NAME: CONTENT}) as server:
         yield server
 

@@ -81,7 +81,7 @@ def test_summaries_count_clips_and_pool_seeds(evaluation):
     actor = next(s for s in summarise(evaluation.predictions) if (s.protocol, s.choice) == ("actor", "best"))
     assert (actor.clips, actor.predictions, actor.actors, actor.seeds) == (96, 192, 6, 2)
     assert actor.counts.sum() == 192
-    assert actor.war.value == pytest.approx(actor.war_seeds.mean)
+    assert actor.uar.value == pytest.approx(actor.uar_seeds.mean)
     assert actor.selection == "best epoch on validation actors"
     random = next(s for s in summarise(evaluation.predictions) if (s.protocol, s.choice) == ("random", "best"))
     assert random.selection == "best epoch, selected on the same clips"

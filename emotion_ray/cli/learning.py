@@ -1,11 +1,12 @@
 """The commands that make models of clips: train, tune, evaluate."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from emotion_ray.cli.output import Flat, console_for, print_json, without_talk
 from emotion_ray.errors import Stopped
-from emotion_ray.settings import EvaluateSettings, TrainRunSettings, TuneSettings
+from emotion_ray.settings import EvaluateSettings, RunSettings, TrainRunSettings, TuneSettings, default_root
 
 
 def train(settings: Flat[TrainRunSettings], json: bool = False) -> None:
@@ -20,7 +21,7 @@ def train(settings: Flat[TrainRunSettings], json: bool = False) -> None:
     from emotion_ray.distributed.train import train as run
 
     console = console_for(json)
-    with _resumable("train"), without_talk(json):
+    with _resumable("train", settings), without_talk(json):
         models = run(settings, console)
     if json:
         print_json(
@@ -56,7 +57,7 @@ def tune(settings: Flat[TuneSettings], json: bool = False) -> None:
     from emotion_ray.distributed.tune import tune as run
 
     console = console_for(json)
-    with _resumable("tune"), without_talk(json):
+    with _resumable("tune", settings), without_talk(json):
         sweeps = run(settings, console)
     if json:
         print_json(sweeps=[{"model": one.model, "folder": one.folder, **one.board.as_dict()} for one in sweeps])
@@ -79,7 +80,7 @@ def evaluate(settings: Flat[EvaluateSettings], json: bool = False) -> None:
     from emotion_ray.distributed.evaluate import evaluate as run
 
     console = console_for(json)
-    with _resumable("evaluate"), without_talk(json):
+    with _resumable("evaluate", settings), without_talk(json):
         report, summaries = run(settings, console)
     if json:
         figures = ("model", "protocol", "choice", "labels")
@@ -94,9 +95,11 @@ def evaluate(settings: Flat[EvaluateSettings], json: bool = False) -> None:
 
 
 @contextmanager
-def _resumable(command: str) -> Iterator[None]:
+def _resumable(command: str, settings: RunSettings) -> Iterator[None]:
     """Tells who stops a command with Ctrl-C how to go on."""
     try:
         yield
     except KeyboardInterrupt:
-        raise Stopped(f"stopped; go on with emotion-ray {command} --resume") from None
+        where = "" if settings.root == default_root() else f" --root {shlex.quote(settings.root)}"
+        name = f" --run {settings.run}" if settings.run else ""
+        raise Stopped(f"stopped; go on with emotion-ray {command} --resume{name}{where}") from None

@@ -13,7 +13,7 @@ import unicodedata
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -73,15 +73,10 @@ class ZipLimits:
     ratio: int = 100
 
 
-def list_members(
-    path: Path, keep: Callable[[str], bool] = lambda name: True, limits: ZipLimits = ZipLimits()
-) -> tuple[list[Member], list[tuple[str, Reject]]]:
+def list_members(path: Path, limits: ZipLimits = ZipLimits()) -> tuple[list[Member], list[tuple[str, Reject]]]:
     """The videos of an archive, in the archive's order, from its table of contents alone.
 
     Folders and metadata (`__MACOSX/`, `.DS_Store`, text and the like) are passed over.
-
-    Args:
-        keep: called with each sound video's name; those it refuses are left out.
 
     Returns:
         The members, and the names with their rejects (stage "archive"; reasons unsafe_name, link, not_a_file,
@@ -104,7 +99,7 @@ def list_members(
             reject = Reject("archive", "duplicate_name", message)
         if reject is not None:
             rejects.setdefault(name, reject)
-        elif keep(name):
+        else:
             members.append(Member(name, info.CRC, info.file_size))
     return members, list(rejects.items())
 
@@ -153,7 +148,7 @@ def list_folder(folder: Path) -> tuple[list[Path], list[tuple[str, Reject]]]:
     """
 
     def refuse(error: OSError) -> None:
-        raise EmotionRayError(f"{error.filename}: cannot be read ({error.strerror})")
+        raise EmotionRayError(f"{error.filename}: cannot be read ({error.strerror}); check who may read it")
 
     root = folder.resolve()
     if not root.is_dir():

@@ -243,24 +243,20 @@ class Clips:
         )
 
 
-def read_clips(folder: Folder, modality: int | None = None) -> Clips:
+def read_clips(folder: Folder) -> Clips:
     """Reads a folder of clips into memory, with little more memory than the clips take.
 
     Args:
         folder: where `write_shards` put them.
-        modality: keep only clips of this RAVDESS modality.
 
     Raises:
         EmotionRayError: no clips, an unreadable shard, shards of different shapes, or a clip that is there twice.
     """
     names = shard_names(folder)
-    facts = read_columns(folder, ["clip_id", "actor", "emotion", "modality", "num_frames", "prepared_with"])
-    wanted = np.ones(facts.num_rows, bool)
-    if modality is not None:
-        wanted = facts["modality"].to_numpy(zero_copy_only=False) == modality
-    if not wanted.any():
+    facts = read_columns(folder, ["clip_id", "actor", "emotion", "num_frames", "prepared_with"])
+    if not len(facts):
         raise EmotionRayError(f"no clips in {folder.uri}: run `emotion-ray prepare --out {folder.uri}` first")
-    ids = np.array(facts["clip_id"].to_pylist(), dtype=object)[wanted]
+    ids = np.array(facts["clip_id"].to_pylist(), dtype=object)
     order = np.argsort(ids)
     ids = ids[order]
     twice = ids[1:][ids[1:] == ids[:-1]]
@@ -268,12 +264,11 @@ def read_clips(folder: Folder, modality: int | None = None) -> Clips:
         raise EmotionRayError(
             f"clip {twice[0]} is in {folder.uri} more than once: run `emotion-ray prepare` on it again"
         )
-    rank = np.full(facts.num_rows, -1)
-    rank[np.flatnonzero(wanted)[order]] = np.arange(len(ids))
+    rank = np.argsort(order)
     frames, found = _read_tensors(folder, names, rank, len(ids))
 
     def column(name: str) -> np.ndarray:
-        return facts[name].to_numpy()[wanted][order]
+        return facts[name].to_numpy()[order]
 
     return Clips(
         clip_id=list(ids),
@@ -287,7 +282,7 @@ def read_clips(folder: Folder, modality: int | None = None) -> Clips:
 
 
 def _read_tensors(folder: Folder, names: list[str], rank: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """`frames` and `found` of all shards, row i at position rank[i], rows of rank -1 left out."""
+    """`frames` and `found` of all shards, row i at position rank[i]."""
     frames = found = None
     row = 0
     for name in names:
@@ -303,8 +298,7 @@ def _read_tensors(folder: Folder, names: list[str], rank: np.ndarray, count: int
                     "prepare each into a folder of its own"
                 )
             ranks = rank[row : row + len(part_frames)]
-            frames[ranks[ranks >= 0]] = part_frames[ranks >= 0]
-            found[ranks[ranks >= 0]] = part_found[ranks >= 0]
+            frames[ranks], found[ranks] = part_frames, part_found
             row += len(part_frames)
     assert frames is not None and found is not None
     return frames, found
@@ -328,19 +322,3 @@ def shard_batches(folder: Folder, name: str, columns: list[str]) -> Iterator[pa.
 
 def _shape(frames: np.ndarray) -> str:
     return f"{frames.shape[1]} frames of {frames.shape[2]}x{frames.shape[3]}"
-
-
-def read_clip(folder: Folder, name: str, row: int) -> Clip:
-    """One clip whole, from a shard and its row there.
-
-    Raises:
-        EmotionRayError: an unreadable shard, or another schema version.
-    """
-    table = read_shard(folder, name)
-    values = {}
-    for field in table.schema:
-        chunk = table[field.name].combine_chunks()
-        chunk = chunk.chunk(0) if isinstance(chunk, pa.ChunkedArray) else chunk
-        tensor = isinstance(field.type, pa.FixedShapeTensorType)
-        values[field.name] = chunk.to_numpy_ndarray()[row] if tensor else chunk[row].as_py()
-    return Clip(**values)

@@ -4,8 +4,7 @@ import random
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,48 +77,6 @@ def download(
                 return entry.whole
     on_progress(entry.whole.stat().st_size)
     return entry.whole
-
-
-def download_all(
-    archives: Iterable[Archive],
-    cache: Path,
-    *,
-    parallel: int = 4,
-    settings: DownloadSettings = DownloadSettings(),
-    on_progress: Callable[[int], None] = lambda count: None,
-) -> tuple[dict[Archive, Path], dict[Archive, Reject]]:
-    """Downloads archives, `parallel` at a time, after looking whether all of them find space.
-
-    Args:
-        on_progress: as for `download`, for all archives together, called in several threads.
-
-    Returns:
-        The paths of those that are here, and why the others are not.
-
-    Raises:
-        EmotionRayError: as for `download`; what is under way is broken off and kept.
-    """
-    archives = list(dict.fromkeys(archives))
-    check_space([one for one in archives if not one.url.startswith("file:")], cache, settings.spare_bytes)
-    paths: dict[Archive, Path] = {}
-    rejects: dict[Archive, Reject] = {}
-    stop = threading.Event()
-    with ThreadPoolExecutor(parallel, thread_name_prefix="download") as pool:
-        futures = {
-            archive: pool.submit(download, archive, cache, settings=settings, on_progress=on_progress, stop=stop)
-            for archive in archives
-        }
-        try:
-            for archive, future in futures.items():
-                try:
-                    paths[archive] = future.result()
-                except Reject as reject:
-                    rejects[archive] = reject
-        except BaseException:
-            stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return paths, rejects
 
 
 def _is_right(entry: CacheEntry, must_be: bool) -> bool:

@@ -31,7 +31,7 @@ class Split:
 
     Attributes:
         protocol: "random" or "actor".
-        fold: 0 for the random split, else which of the actor folds is the test fold.
+        fold: 0 for the random split, else which of the actor folds, from 0, is the test fold.
         train: what weights are fitted to.
         validation: what the epoch is chosen by and the temperature fitted to.
         test: what is reported; with the random protocol the validation clips themselves.

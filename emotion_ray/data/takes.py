@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from emotion_ray.data import ravdess
 from emotion_ray.data.archives import (
@@ -22,7 +21,7 @@ from emotion_ray.data.archives import (
     list_members,
     read_member,
 )
-from emotion_ray.data.http_transfer import TransferError, open_from, shown
+from emotion_ray.data.http_transfer import TransferError, checked_url, open_from, shown
 from emotion_ray.errors import EmotionRayError, Reject
 
 RECORD_TIMEOUT_S = 30.0
@@ -188,6 +187,8 @@ def _listed_take(row: dict[str, str], where: str, folder: str) -> Take:
         raise EmotionRayError(f"{where}: the emotion {label!r} is none of {', '.join(ravdess.EMOTIONS)}")
     if not re.fullmatch(r"\d{1,9}", actor):
         raise EmotionRayError(f"{where}: the actor {actor!r} is not a whole number")
+    if "://" in path:  # not told: an address may hold a password
+        raise EmotionRayError(f"{where}: the path is an address: fetch the video first, and list the file")
     if Path(path).suffix.lower() not in VIDEO_SUFFIXES:
         raise EmotionRayError(f"{where}: {path!r} is none of {', '.join(sorted(VIDEO_SUFFIXES))}")
     clip_id = str(row.get("clip_id") or "").strip() or Path(path).stem
@@ -276,7 +277,7 @@ def synthetic_sample(base_url: str) -> str | None:
 
 def _mirror_record(base_url: str) -> tuple[dict[str, tuple[int, str]], object]:
     """Size in bytes and md5 of each file of a mirror's record, and what it says of the synthetic sample."""
-    if urlsplit(base_url).scheme == "file":
+    if checked_url(base_url).scheme == "file":
         raise EmotionRayError(f"{shown(base_url)} is no http or https address: give archives on a disk by --source")
     url = f"{base_url.rstrip('/')}/api/records/{ravdess.RECORD}"
     try:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import ray
 
+from emotion_ray.data.storage import cause_of
 from emotion_ray.distributed.preflight import Machine
 from emotion_ray.errors import EmotionRayError
 
@@ -74,8 +75,11 @@ def connected(cpus: int | None = None, metrics: bool = False) -> Iterator[Place]
             else:
                 ray.init(**quiet)
         except (ConnectionError, RuntimeError, OSError, ValueError) as error:
-            cause = str(error).splitlines()[0]
-            raise EmotionRayError(f"can't reach Ray ({cause}): check RAY_ADDRESS, or unset it to run here") from None
+            if own:
+                fix = "see that there is free space and that ~/.ray and /tmp can be written"
+                raise EmotionRayError(f"Ray does not start on this machine ({cause_of(error)}): {fix}") from None
+            fix = "check RAY_ADDRESS, or unset it to run here"
+            raise EmotionRayError(f"can't reach Ray ({cause_of(error)}): {fix}") from None
         except Exception as error:
             if SLOW_START not in str(error):
                 raise

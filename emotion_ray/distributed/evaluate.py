@@ -15,7 +15,7 @@ from emotion_ray.allocator import keep_freed_memory
 from emotion_ray.data.clips import Clips, read_clips
 from emotion_ray.data.provenance import read_provenance
 from emotion_ray.data.splits import PROTOCOLS
-from emotion_ray.data.storage import Folder
+from emotion_ray.data.storage import Folder, cause_of
 from emotion_ray.distributed.cluster import connected, starts_here
 from emotion_ray.distributed.preflight import Machine, Need, room, this_machine, worker_need
 from emotion_ray.errors import EmotionRayError
@@ -54,7 +54,7 @@ def evaluate(settings: EvaluateSettings, console: Console) -> tuple[Path, list[S
     """
     run, settings = open_run("evaluate", settings)
     if not run.folder.is_local:
-        raise EmotionRayError(f"--root {settings.root}: the report needs a folder on a disk")
+        raise EmotionRayError("--root is an address: the report needs a folder on a disk")
     if settings.stored:
         need, _ = _room(settings, [this_machine()])
         return evaluate_stored(run, settings, need.device, console)
@@ -166,7 +166,7 @@ def _side_by_side(
         try:
             yield one, ray.get(ended)
         except ray.exceptions.RayError as error:
-            yield one, f"its process died {MAX_RETRIES + 1} times ({str(error).splitlines()[0]:.200})"
+            yield one, f"its process died {MAX_RETRIES + 1} times ({cause_of(error):.200})"
 
 
 def _first_of_each_model(runs: Sequence[Run]) -> list[Run]:

@@ -162,7 +162,7 @@ def ranked(rows: Sequence[Row]) -> tuple[Row, ...]:
     through = [row for row in rows if row.status != "failed"]
     if not through:
         reason = rows[0].reason if rows else "no trial was begun"
-        raise EmotionRayError(f"no trial came through ({reason})")
+        raise EmotionRayError(f"no trial came through ({reason}): mend that, or give other settings, and another --run")
     failed = sorted((row for row in rows if row.status == "failed"), key=lambda row: row.trial)
     return (*sorted(through, key=lambda row: (-row.val_uar, row.val_loss)), *failed)
 

@@ -18,6 +18,7 @@ from ray.serve.config import AutoscalingConfig, BackpressureConfig
 from ray.serve.context import _get_global_client
 from rich.console import Console
 
+from emotion_ray.data.storage import cause_of
 from emotion_ray.distributed.cluster import connected
 from emotion_ray.distributed.serve_metrics import RayMetrics
 from emotion_ray.distributed.serve_proxy import CALLBACK, middlewares
@@ -150,7 +151,8 @@ def _start(settings: ServeSettings, access: Access) -> None:
         )
         serve.run(application(settings, access), name=APP, route_prefix="/")
     except (RuntimeError, OSError, RayError) as error:
-        raise EmotionRayError(f"Serve does not start: {str(error).splitlines()[0]:.300}") from None
+        fix = "see that nothing else is at --port, or give another"
+        raise EmotionRayError(f"Serve does not start ({cause_of(error):.300}): {fix}") from None
 
 
 def _host() -> str:

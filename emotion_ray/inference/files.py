@@ -41,8 +41,10 @@ def videos_of(paths: Sequence[str]) -> list[tuple[Path, Path]]:
         the path of each, and the folder, relative, under which its outputs go: that within the folder given.
 
     Raises:
-        EmotionRayError: a folder that can't be read, or no video in all.
+        EmotionRayError: a folder that can't be read, an address, or no video in all.
     """
+    if any("://" in text for text in paths):  # not told: an address may hold a password
+        raise EmotionRayError("a video was given by its address: fetch it first, and give the file")
     found: dict[Path, tuple[Path, Path]] = {}
     try:
         for text in paths:

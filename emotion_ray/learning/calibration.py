@@ -14,9 +14,8 @@ LOWEST, HIGHEST = 0.05, 20.0
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """The temperature T for which softmax(logits / T) has the lowest mean cross-entropy.
 
-    The loss is convex in 1/T, so the minimum found is the one there is. Where every prediction is right the
-    best
-    T is 0, and where they are worse than a guess it is infinite: T stays within 0.05 and 20.
+    The loss is convex in 1/T, so the minimum found is the one there is. Where every prediction is right the best T is
+    0, and where they are worse than a guess it is infinite: T stays within 0.05 and 20.
 
     Args:
         logits: float [N, C] of clips that the weights were not fitted to.

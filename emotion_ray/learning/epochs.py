@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emotion_ray.data.storage import cause_of
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.models.architectures import Classifier
 from emotion_ray.settings import TrainSettings
@@ -87,5 +88,4 @@ def restore(
         best = checkpoint["best"]
         return list(checkpoint["history"]), Best(best["epoch"], best["logits"].numpy(), best["weights"])
     except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
-        problem = str(error).splitlines()[0]
-        raise EmotionRayError(f"the checkpoint is not of this model ({problem}): start a new run") from None
+        raise EmotionRayError(f"the checkpoint is not of this model ({cause_of(error)}): start a new run") from None

@@ -41,7 +41,7 @@ class Summary:
         clips: distinct clips; predictions: rows, clips times seeds for the actor protocol.
         actors: distinct actors; seeds: distinct seeds.
         war, uar, macro_f1: with 95% actor-bootstrap intervals.
-        war_seeds, uar_seeds: mean and spread over the seeds.
+        uar_seeds: mean and spread over the seeds.
         chance: what blind guesses reach on as many predictions.
         counts: int64 [8, 8] confusion matrix, all seeds added up.
         recall, f1: float [8], nan for a class without clips.
@@ -60,7 +60,6 @@ class Summary:
     war: Interval
     uar: Interval
     macro_f1: Interval
-    war_seeds: Spread
     uar_seeds: Spread
     chance: Interval
     counts: np.ndarray
@@ -141,7 +140,6 @@ def _summary(table: pa.Table, **key: str) -> Summary:
         war=interval(metrics.war),
         uar=interval(metrics.uar),
         macro_f1=interval(metrics.macro_f1),
-        war_seeds=_spread([float(metrics.war(own)) for own in per_seed.values()]),
         uar_seeds=_spread([float(metrics.uar(own)) for own in per_seed.values()]),
         chance=metrics.chance_interval(len(table)),
         counts=counts,

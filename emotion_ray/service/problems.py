@@ -18,7 +18,6 @@ log = logging.getLogger(__name__)
 _STATUS_OF_REJECT = {
     "too_many_pixels": 413,
     "too_long": 413,
-    "too_many_frames": 413,
     "not_a_video": 415,
     "unknown_codec": 415,
 }

@@ -11,6 +11,12 @@ def default_root() -> str:
     return os.environ.get("EMOTION_RAY_HOME") or str(Path.home() / "emotion_ray")
 
 
+def check_on_disk(flag: str, folder: str) -> None:
+    """Refuses, untold since it may hold a password, the address of a folder that must be on a disk."""
+    if "://" in folder:
+        raise EmotionRayError(f"{flag} is an address: give a folder on a disk")
+
+
 def check_numbers(settings: object, **limits: tuple[float, float]) -> None:
     """Refuses fields that are no number of the kind of their default, or outside `(low, high)`."""
     for name, (low, high) in limits.items():

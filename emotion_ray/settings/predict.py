@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from emotion_ray.errors import EmotionRayError
-from emotion_ray.settings.checks import check_choices, check_numbers, default_root
+from emotion_ray.settings.checks import check_choices, check_numbers, check_on_disk, default_root
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class PredictSettings:
     """Folder under which everything is made; the models are in ROOT/models."""
 
     def __post_init__(self):
+        check_on_disk("--out", self.out)
         check_numbers(self, stride=(1, 10_000), max_faces=(1, 64))
         check_choices(self, detector=("track", "exact"), timeline=("jsonl", "csv"))
         check_choices(self, architecture=("lstm", "attention", None), force=(False, True))

@@ -3,8 +3,7 @@
 import re
 from dataclasses import asdict, dataclass, field
 
-from emotion_ray.errors import EmotionRayError
-from emotion_ray.settings.checks import check_choices, check_numbers, default_root
+from emotion_ray.settings.checks import check_choices, check_numbers, check_on_disk, default_root
 from emotion_ray.settings.prepare import CropSettings, PrepareSettings
 from emotion_ray.settings.runs import EvaluateSettings, TrainRunSettings, TuneSettings
 
@@ -40,8 +39,7 @@ class ReproduceSettings(CropSettings):
         super().__post_init__()
         check_numbers(self, epochs=(1, 100_000), trials=(1, 100_000), seeds=(1, 100))
         check_choices(self, cost=(False, True), yes=(False, True))
-        if "://" in self.root:
-            raise EmotionRayError(f"--root {self.root}: the report needs a folder on a disk")
+        check_on_disk("--root", self.root)
 
     @property
     def prepare(self) -> PrepareSettings:

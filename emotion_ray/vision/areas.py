@@ -45,7 +45,7 @@ class SummedAreas:
         fits = memory is not None and memory.size >= math.prod(shape)
         self._tables = memory[: math.prod(shape)].reshape(shape) if fits else np.empty(shape, np.int32)
         for frame, table in zip(frames, self._tables, strict=True):
-            # int32 holds the sum of up to 8.4 million px of 255
+            # int32 holds the sum of 8.4 million px of 255; more wraps around, and differences come out right
             cv2.integral(frame[window.y0 : window.y1, window.x0 : window.x1], table, cv2.CV_32S)
 
     def __len__(self) -> int:

@@ -113,6 +113,23 @@ def test_a_take_that_hangs_is_given_up_and_costs_no_neighbour(ray_here, tmp_path
     assert "Traceback" not in capfd.readouterr().err
 
 
+def test_a_hang_that_holds_the_interpreters_lock_ends_its_process():
+    """As a decoder that never returns: no thread of Python's runs any more."""
+    code = """
+import ctypes
+from types import SimpleNamespace
+from emotion_ray.distributed import crop_stage
+crop_stage.LAST_WORD_S = 0.1
+stage = crop_stage.CropStage(None, 0.3, SimpleNamespace(give_up=None))
+with stage._watched(SimpleNamespace(name="take")):
+    ctypes.PyDLL(None).sleep(100)
+"""
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (1, b"")
+    assert time.monotonic() - began < 30
+
+
 def test_all_takes_too_slow_is_the_end_of_them_and_not_of_the_job(ray_here, tmp_path, capfd):
     for code in codes(1, 3):
         (tmp_path / f"{code.clip_id}.mp4").write_bytes(portrait_video(30, scale=3))

@@ -91,7 +91,10 @@ def test_a_port_that_is_taken_is_one_line_and_leaves_no_serve(ray_here, root):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         settings = ServeSettings(root=root, port=taken.getsockname()[1])
-        with pytest.raises(EmotionRayError, match=r"^Serve does not start: [^\n]*$"), serving(settings, Console()):
+        with (
+            pytest.raises(EmotionRayError, match=r"^Serve does not start \([^\n]*\): [^\n]* --port[^\n]*$"),
+            serving(settings, Console()),
+        ):
             pytest.fail("it serves")
     deadline = time.monotonic() + 20
     while serve.status().proxies and time.monotonic() < deadline:
