@@ -59,7 +59,7 @@ def workloads(rates: Rates, actors_takes: int, actors_bytes: float) -> list[Work
 
 
 def clips_a_second(rates: Rates, cores: int) -> float:
-    """Of so many cores, or of the one driver where that is less."""
+    """Of so many cores, or of what one driver was seen to feed where that is less."""
     by_cores = rates.clips_a_second_a_core * cores
     return by_cores if rates.driver_clips_a_second is None else min(by_cores, rates.driver_clips_a_second)
 
@@ -77,7 +77,7 @@ def needs(work: Workload, rates: Rates) -> list[tuple[str, str, str]]:
         together = clips_a_second(rates, cores)
         sum_ = f"{takes:,} / ({rate:.2f} a second x {cores})"
         if together < rate * cores:
-            sum_ = f"{takes:,} / {together:.1f} a second, which is what one driver feeds"
+            sum_ = f"{takes:,} / {together:.1f} a second, which is what one driver fed here"
         by_cores.append((f"time on {cores} cores", _time(hours(work, rates, cores)), sum_))
     driver = rates.driver_bytes + takes * rates.planned_bytes
     return [
@@ -138,7 +138,7 @@ def limits(rates: Rates) -> list[tuple[str, str, str]]:
     if rates.driver_clips_a_second is not None:
         cores = rates.driver_clips_a_second / rates.clips_a_second_a_core
         arithmetic = f"{rates.driver_clips_a_second:.1f} clips a second / {rates.clips_a_second_a_core:.2f} a core"
-        what = "the scheduler: one driver feeds no more, several feed on parts of the manifest"
+        what = "the scheduler: no more was fed by one driver here, its workers on the same two cores"
         rows.insert(0, (what, f"{cores:,.0f} cores", arithmetic))
     return rows
 
