@@ -5,13 +5,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from fake_fits import LookupFit, make_clips
+from one_after_another import evaluate as evaluate_all
 from scripted_faces import small_model
 
 from emotion_ray.data.storage import Folder
 from emotion_ray.distributed.leaderboard import Leaderboard, Row, ranked
 from emotion_ray.distributed.search_space import baseline
 from emotion_ray.learning.evaluate import describe
-from emotion_ray.learning.evaluate import evaluate as evaluate_all
 from emotion_ray.learning.metrics import Interval
 from emotion_ray.learning.predictions import save_evaluation
 from emotion_ray.learning.run_folder import open_run

@@ -2,6 +2,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from fake_fits import LookupFit, make_clips
+from one_after_another import evaluate
 
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.learning import metrics
@@ -9,7 +10,6 @@ from emotion_ray.learning.evaluate import (
     Fitted,
     LoopFit,
     describe,
-    evaluate,
     labels_for,
     plan,
 )

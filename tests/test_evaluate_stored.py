@@ -110,6 +110,8 @@ def test_several_models_stand_side_by_side_and_come_back_from_disk(root):
     [
         ({"split": {"train": ["clip-003", "x"], "validation": ["clip-004"]}}, "was trained on 2 of these clips"),
         ({"data": RAVDESS}, "was trained on other clips of RAVDESS"),
+        ({"data": RAVDESS | {"seen_actors": [9, 2]}}, "other clips of RAVDESS, maybe of the same actors"),
+        ({"data": RAVDESS | {"seen_actors": "9"}}, "was trained on other clips of RAVDESS"),
         ({"frames": 6}, "takes clips of 6 frames of 16x16 px and these have 4 of 16x16"),
         ({"size": 24}, "prepare them with --frames 4 --size 24"),
         ({"labels": ("yes", "no")}, r"tells other emotions \(yes, no\)"),
@@ -129,6 +131,13 @@ def test_clips_of_the_held_out_part_of_other_data_may_be_tested(root):
     write_small_clips(root / "clips", 16)
     name_data(root, "RAVDESS")
     store(root, data={"name": "RAVDESS", "synthetic": True}, split={"train": ["a"], "test": ["clip-001"]})
+    assert run(root)[0].is_file()
+
+
+def test_actors_of_the_same_data_that_a_model_does_not_know_may_be_tested(root):
+    write_small_clips(root / "clips", 16)
+    name_data(root, "RAVDESS")
+    store(root, data=RAVDESS | {"seen_actors": [9, 10]}, split={"train": ["a"], "validation": ["b"]})
     assert run(root)[0].is_file()
 
 

@@ -11,12 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from fake_fits import LookupFit, make_clips
+from one_after_another import evaluate
 from sklearn.metrics import accuracy_score
 
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.learning.comparison import UNMEASURED
 from emotion_ray.learning.cost import Cost, measure_cost
-from emotion_ray.learning.evaluate import describe, evaluate
+from emotion_ray.learning.evaluate import describe
 from emotion_ray.learning.explain import FrameImportance, explained, frame_importance
 from emotion_ray.learning.pages import Document, Section, Share, Table, Text, to_html, to_markdown
 from emotion_ray.learning.plots import INK

@@ -80,6 +80,7 @@ def test_what_a_run_leaves_becomes_a_model_with_its_figures(architecture, tmp_pa
     assert not set(record.split["test"]) & set(record.split["train"] + record.split["validation"])
     assert record.data == {
         "name": "demo", "synthetic": True, "licence": "public domain", "clips": 96, "actors": 4,
+        "seen_actors": sorted({int(actor) for part in PARTS for actor in part.actor}),
     }  # fmt: skip
     assert record.by_class["calm"]["clips"] == int((test.emotion == 1).sum())
     assert set(record.by_actor) == {str(actor) for actor in set(test.actor.tolist())}

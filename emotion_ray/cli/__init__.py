@@ -12,10 +12,9 @@ from emotion_ray.cli.learning import evaluate, train, tune
 from emotion_ray.cli.predicting import predict
 from emotion_ray.cli.serving import serve
 from emotion_ray.cli.walkthrough import demo, reproduce
-from emotion_ray.errors import EmotionRayError
+from emotion_ray.errors import EmotionRayError, Stopped
 
-STOPPED = 130  # what a shell expects after Ctrl-C
-UNREAD = 141  # and of one whose output nobody reads any more
+UNREAD = 141  # what a shell expects of a command whose output nobody reads any more
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,6 +46,6 @@ def _run(arguments: Sequence[str] | None) -> int:
         print(f"emotion-ray: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("emotion-ray: stopped; the same command goes on from here", file=sys.stderr)
-        return STOPPED
+        print("emotion-ray: stopped; run the same command again", file=sys.stderr)
+        return Stopped.exit_code
     return 0

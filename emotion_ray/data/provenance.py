@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from emotion_ray.data.prepared import RECORD, read_record
-from emotion_ray.data.ravdess import BASE_URL
 from emotion_ray.data.storage import Folder
+from emotion_ray.settings.prepare import BASE_URL
+
+_FIELDS = ("name", "synthetic", "licence")
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,6 @@ def read_provenance(folder: Folder) -> Provenance:
     if isinstance(data, dict):
         return Provenance(**{"name": "unknown data", **{key: data[key] for key in _FIELDS if key in data}})
     return _guessed(record.get("settings", {}))
-
-
-_FIELDS = ("name", "synthetic", "licence")
 
 
 def _guessed(settings: dict[str, Any]) -> Provenance:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from emotion_ray.data.archives import Archive
 from emotion_ray.errors import EmotionRayError
+from emotion_ray.settings.prepare import BASE_URL
 
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 """The labels 0..7, in the order of the file-name codes 01..08."""
 
 ACTORS = tuple(range(1, 25))
 RECORD = 1188976
-BASE_URL = "https://zenodo.org"
 
 _CODE = re.compile(r"(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)", re.ASCII)
 

@@ -21,6 +21,7 @@ from emotion_ray.errors import EmotionRayError
 
 Protocol = Literal["random", "actor"]
 PROTOCOLS: tuple[Protocol, ...] = ("random", "actor")
+RANDOM_SHARE = 0.2  # of the clips, held out by the random split
 MAX_FOLDS = 5  # for data other than the whole of RAVDESS
 MIN_ACTORS = 3  # one to train on, one to choose the epoch by, one to test on
 
@@ -49,26 +50,25 @@ class Split:
         return bool(np.isin(self.validation, self.test).any())
 
 
-def random_split(labels: np.ndarray, seed: int, share: float = 0.2) -> Split:
-    """The baseline's stratified random split.
+def random_split(labels: np.ndarray, seed: int) -> Split:
+    """The baseline's stratified random split: a fifth of the clips is validation, and test part too.
 
     Args:
         labels: int [N], 0..7.
         seed: the same seed gives the same split.
-        share: of the clips that go to validation, which is also the test part.
 
     Raises:
         EmotionRayError: too few clips, or a class with fewer than two.
     """
     classes, counts = np.unique(labels, return_counts=True)
-    held_out = int(np.ceil(share * len(labels)))
+    held_out = int(np.ceil(RANDOM_SHARE * len(labels)))
     if len(classes) and counts.min() < 2:
         rare = EMOTIONS[classes[counts.argmin()]]
         raise EmotionRayError(f"a random split needs two clips of each class, {rare} has one: prepare more takes")
     if held_out < len(classes) or len(labels) - held_out < len(classes) or not len(labels):
         raise EmotionRayError(
-            f"{len(labels)} clips of {len(classes)} classes are too few for a random {1 - share:.0%} to "
-            f"{share:.0%} split with every class on both sides: prepare more takes"
+            f"{len(labels)} clips of {len(classes)} classes are too few for a random {1 - RANDOM_SHARE:.0%} to "
+            f"{RANDOM_SHARE:.0%} split with every class on both sides: prepare more takes"
         )
     positions = np.arange(len(labels))
     train, test = train_test_split(positions, test_size=held_out, stratify=labels, random_state=seed)

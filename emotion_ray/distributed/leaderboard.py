@@ -13,6 +13,7 @@ from emotion_ray.distributed.search_space import Config, changes
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.learning.metrics import Interval
 from emotion_ray.learning.resumable import History, best_epoch
+from emotion_ray.models.record import finite
 
 LEADERBOARD = "leaderboard.json"
 
@@ -106,7 +107,7 @@ class Leaderboard:
             "test": {name: {key: asdict(one) for key, one in those.items()} for name, those in self.test.items()},
             "trials": [asdict(row) for row in self.rows],
         }
-        return _finite(content)
+        return finite(content)
 
     def write(self, folder: Folder) -> None:
         """Writes `leaderboard.json`."""
@@ -173,11 +174,3 @@ def described(architecture: str, config: Config) -> str:
     return ", ".join(
         f"{name} {value:.2g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items()
     )
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and value != value else value

@@ -19,6 +19,8 @@ from emotion_ray.errors import EmotionRayError
 from emotion_ray.learning.resumable import train_resumably
 
 CONFIG = "config.json"
+DRIVER_CPUS = 0.1
+"""Of a trial of several workers, for the process that watches over them."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,3 @@ def trainable(task: SweepTask, train: "ray.ObjectRef[Clips]", validation: "ray.O
         return tune.with_resources(function, task.need.resources)
     function = tune.with_parameters(run_trial_of_several, task=task, train=[train], validation=[validation])
     return tune.with_resources(function, {"CPU": DRIVER_CPUS})
-
-
-DRIVER_CPUS = 0.1
-"""Of a trial of several workers, for the process that watches over them."""

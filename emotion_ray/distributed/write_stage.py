@@ -11,9 +11,7 @@ from emotion_ray.errors import EmotionRayError
 
 @dataclass(frozen=True)
 class Written:
-    """Clips that are published in shards."""
-
-    clip_ids: list[str]
+    """Tells that the clips of a batch are published in shards."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class WriteStage:
         if clips:
             try:
                 write_shards(self.folder, clips)
-                results.append(Written([clip.clip_id for clip in clips]))
+                results.append(Written())
             except EmotionRayError as error:
                 results.append(Failed(str(error)))
         for result in results:

@@ -1,4 +1,4 @@
-"""Stored models tested as they are on other data than they were trained on: nothing is trained, chosen or fitted."""
+"""Stored models tested as they are on data or actors that they do not know: nothing is trained, chosen or fitted."""
 
 from pathlib import Path
 
@@ -64,8 +64,8 @@ def evaluate_stored(
 def check_other_data(model: LoadedModel, clips: Clips, data: DataFacts) -> None:
     """Makes sure that figures of a model on these clips would say something.
 
-    The data are the same where they have the same name, or clips with the names of clips that it was trained on, or
-    that chose its epoch. A model whose record tells neither is taken at its word.
+    They don't where it knows one of the clips, by name, from its training or the choice of its epoch, or where data
+    of the same name have an actor that it knows. A model whose record tells nothing of it is taken at its word.
 
     Raises:
         EmotionRayError: the data are those of its training, or its clips or labels are of another form.
@@ -84,8 +84,8 @@ def check_other_data(model: LoadedModel, clips: Clips, data: DataFacts) -> None:
     known = {clip_id for part in ("train", "validation") for clip_id in record.split.get(part, [])}
     both = known.intersection(clips.clip_id)
     same_name = data.name != UNNAMED and (data.name, data.synthetic) == _named(record)
-    if both or same_name:
-        why = f"{len(both)} of these clips" if both else f"other clips of {data.label}"
+    if both or (same_name and not _unseen(record, clips)):
+        why = f"{len(both)} of these clips" if both else f"other clips of {data.label}, maybe of the same actors"
         raise EmotionRayError(
             f"model {name} was trained on {why}: such figures are worthless; give other --clips, or --tuned {name}, "
             "which trains it anew on every split"
@@ -126,6 +126,12 @@ def training_in_words(record: ModelRecord, prepared_with: frozenset[str]) -> str
     if record.prepared_with and not prepared_with <= set(record.prepared_with):
         words += ". Its own clips were prepared otherwise, or by another release"
     return words
+
+
+def _unseen(record: ModelRecord, clips: Clips) -> bool:
+    """Whether the record tells all actors that the model knows, and none of them is in the clips."""
+    known = record.data.get("seen_actors")
+    return isinstance(known, list) and bool(known) and not np.isin(clips.actor, known).any()
 
 
 def _named(record: ModelRecord) -> tuple[str, bool]:

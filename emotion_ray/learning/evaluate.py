@@ -1,11 +1,9 @@
 """Trains and tests models by a protocol, and keeps every prediction that was made on a held-out clip.
 
-    fits = {"lstm": LoopFit("lstm", TrainSettings())}
-    runs = plan(clips, list(fits), PROTOCOLS, seeds=[0, 1, 2])
-    results = [evaluate_run(clips, run, fits[run.model]) for run in runs]  # in any order, on any machine
-    evaluation = gather(describe(clips, "RAVDESS", synthetic=False), results)
-
-`evaluate` does just this, one run after another.
+fits = {"lstm": LoopFit("lstm", TrainSettings())}
+runs = plan(clips, list(fits), PROTOCOLS, seeds=[0, 1, 2])
+results = [evaluate_run(clips, run, fits[run.model]) for run in runs]  # in any order, on any machine
+evaluation = gather(describe(clips, "RAVDESS", synthetic=False), results)
 """
 
 import copy
@@ -217,25 +215,3 @@ def gather(data: DataFacts, results: Iterable[RunResult]) -> Evaluation:
     """Puts the results of runs together, in their order; at least one."""
     tables, histories = zip(*results, strict=True)
     return Evaluation(data, pa.concat_tables(tables), [row for history in histories for row in history])
-
-
-def evaluate(
-    clips: Clips,
-    data: DataFacts,
-    fits: Mapping[str, Fit],
-    protocols: Sequence[splits.Protocol] = splits.PROTOCOLS,
-    seeds: Sequence[int] = (0,),
-    control: bool = True,
-    before_run: Callable[[int, int, Run], None] = lambda done, of, run: None,
-) -> Evaluation:
-    """Plans, trains and gathers, one run after another; `before_run` hears how many are done, of how many.
-
-    Raises:
-        EmotionRayError: as `plan` and `evaluate_run`.
-    """
-    runs = plan(clips, list(fits), protocols, seeds, control)
-    results = []
-    for done, run in enumerate(runs):
-        before_run(done, len(runs), run)
-        results.append(evaluate_run(clips, run, fits[run.model]))
-    return gather(data, results)

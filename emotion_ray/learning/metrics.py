@@ -176,8 +176,9 @@ def paired_difference(
     return _percentiles(value, metric(_recount(drawn, ours)) - metric(_recount(drawn, theirs)), len(ours))
 
 
-def chance_interval(clips: int, chance: float = 1 / CLASSES) -> Interval:
-    """Chance and the central 95% of the accuracies that blind guesses reach on so many clips (binomial)."""
+def chance_interval(clips: int) -> Interval:
+    """Chance, 1 in 8, and the central 95% of the accuracies that blind guesses reach on so many clips (binomial)."""
+    chance = 1 / CLASSES
     low, high = binom.interval(LEVEL, clips, chance)
     return Interval(chance, float(low) / clips, float(high) / clips)
 

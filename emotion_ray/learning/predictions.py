@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from emotion_ray.data.storage import cause_of
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.learning.metrics import CLASSES
 
@@ -113,5 +114,5 @@ def load_evaluation(folder: Path) -> Evaluation:
         history = [json.loads(line) for line in (folder / CURVES).read_text("utf-8").splitlines()]
         return Evaluation(DataFacts(**facts), table.cast(PREDICTIONS), history, trained_on)
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
-        problem = (str(error).splitlines() or [type(error).__name__])[0]
+        problem = cause_of(error)
         raise EmotionRayError(f"no evaluation can be read from {folder} ({problem}): evaluate into it first") from None

@@ -114,7 +114,12 @@ def _record(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seed=trained.settings.seed,
         training=asdict(trained.settings),
-        data={**asdict(data), "clips": len(clips), "actors": len(np.unique(clips.actor))},
+        data={
+            **asdict(data),
+            "clips": len(clips),
+            "actors": len(np.unique(clips.actor)),
+            "seen_actors": np.unique(clips.actor[np.union1d(split.train, split.validation)]).tolist(),
+        },
         protocol=_protocol(split, summary),
         split={part: [clips.clip_id[place] for place in getattr(split, part)] for part in _PARTS},
         metrics={

@@ -29,7 +29,8 @@ class ModelRecord:
         created: day and time, ISO 8601.
         seed: of the training.
         training: the `TrainSettings`, as a dict.
-        data: `name` (such as "RAVDESS"), `synthetic` (bool), `clips`, `actors` (numbers), `licence`.
+        data: `name` (such as "RAVDESS"), `synthetic` (bool), `clips`, `actors` (numbers), `licence`, `seen_actors`
+            (the numbers of those in training and validation).
         protocol: how the figures were come by, in words.
         split: clip_ids by part: `train`, `validation`, `test`.
         metrics: on the protocol's test clips: `war`, `uar`, `macro_f1` in 0..1, each a number or [value, low,
@@ -103,7 +104,7 @@ class ModelRecord:
 
     def to_json(self) -> str:
         """The text of `model.json`. A figure that is not finite becomes null."""
-        return json.dumps(_finite({"format": FORMAT, **asdict(self)}), indent=2, allow_nan=False) + "\n"
+        return json.dumps(finite({"format": FORMAT, **asdict(self)}), indent=2, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "ModelRecord":
@@ -157,11 +158,12 @@ def _is_line(value: object) -> bool:
     return type(value) is str and len(value) <= 1000 and value.isprintable()
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Plain values for JSON, at any depth: NumPy's numbers become Python's, and one that is not finite None."""
     if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     if not _is_number(value) or isinstance(value, int):
         return value
     number = int(value) if isinstance(value, Integral) else float(value)  # NumPy's too

@@ -2,6 +2,8 @@
 
 import os
 from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from emotion_ray.errors import EmotionRayError
 
@@ -18,19 +20,33 @@ def check_on_disk(flag: str, folder: str) -> None:
 
 
 def check_numbers(settings: object, **limits: tuple[float, float]) -> None:
-    """Refuses fields that are no number of the kind of their default, or outside `(low, high)`."""
+    """Refuses fields that are no number of the kind they are declared as, or outside `(low, high)`."""
+    hints = get_type_hints(type(settings))
     for name, (low, high) in limits.items():
-        value = getattr(settings, name)
-        whole = isinstance(getattr(type(settings), name), int)
-        kind = isinstance(value, int) if whole else isinstance(value, (int, float))
-        if isinstance(value, bool) or not kind or not low <= value <= high:
+        value, kinds = getattr(settings, name), get_args(hints[name]) or (hints[name],)
+        if value is None and NoneType in kinds:
+            continue
+        whole = float not in kinds
+        right = isinstance(value, int) if whole else isinstance(value, (int, float))
+        if isinstance(value, bool) or not right or not low <= value <= high:
             expected = "a whole number" if whole else "a number"
             raise EmotionRayError(f"{name} is {value!r:.80}: give {expected} from {low:g} to {high:g}")
 
 
-def check_choices(settings: object, **choices: tuple[object, ...]) -> None:
-    """Refuses fields that are none of the choices given for them."""
-    for name, allowed in choices.items():
-        value = getattr(settings, name)
-        if not any(value is choice or (isinstance(value, str) and value == choice) for choice in allowed):
+def check_choices(settings: object) -> None:
+    """Refuses fields declared as `bool` or `Literal` that are none of their choices."""
+    for name, hint in get_type_hints(type(settings)).items():
+        value, allowed = getattr(settings, name), _choices(hint)
+        if allowed and not any(value is choice or (isinstance(value, str) and value == choice) for choice in allowed):
             raise EmotionRayError(f"{name} is {value!r:.80}: give one of {', '.join(map(str, allowed))}")
+
+
+def _choices(hint: Any) -> tuple[object, ...]:
+    """Of a field declared as `hint`; empty where it is no choice."""
+    if hint is bool:
+        return (False, True)
+    parts = get_args(hint)
+    if get_origin(hint) is Literal:
+        return parts
+    found = _choices(parts[0]) if NoneType in parts else ()
+    return (*found, None) if found else ()

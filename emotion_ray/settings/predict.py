@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from emotion_ray.errors import EmotionRayError
 from emotion_ray.settings.checks import check_choices, check_numbers, check_on_disk, default_root
 
 
@@ -38,15 +37,9 @@ class PredictSettings:
 
     def __post_init__(self):
         check_on_disk("--out", self.out)
-        check_numbers(self, stride=(1, 10_000), max_faces=(1, 64))
-        check_choices(self, detector=("track", "exact"), timeline=("jsonl", "csv"))
-        check_choices(self, architecture=("lstm", "attention", None), force=(False, True))
-        for name, low, high in (("early", 1, 10_000), ("camera", 0, 1000)):
-            value = getattr(self, name)
-            if value is not None and (type(value) is not int or not low <= value <= high):
-                raise EmotionRayError(f"{name} is {value!r:.80}: give a whole number from {low} to {high}")
-        if self.seconds is not None:
-            check_numbers(self, seconds=(0.1, 86_400))
+        check_numbers(self, stride=(1, 10_000), early=(1, 10_000), max_faces=(1, 64))
+        check_numbers(self, camera=(0, 1000), seconds=(0.1, 86_400))
+        check_choices(self)
 
     @property
     def models_folder(self) -> str:

@@ -7,6 +7,8 @@ from typing import Literal
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.settings.checks import check_choices, check_numbers, default_root
 
+BASE_URL = "https://zenodo.org"
+
 
 @dataclass(frozen=True)
 class CropSettings:
@@ -22,7 +24,7 @@ class CropSettings:
     """Height and width of a crop, in px."""
 
     def __post_init__(self):
-        check_choices(self, detector=("track", "exact"), sampling=("first", "uniform"))
+        check_choices(self)
         check_numbers(self, frames=(1, 10_000), size=(8, 1024))
 
 
@@ -36,7 +38,7 @@ class PrepareSettings(CropSettings):
     """Which actors, such as 1-10 or 3,7,20-24. Default: 1-10 of the RAVDESS record, all of a folder or manifest."""
     modality: Literal["av", "video", "both"] = "av"
     """av: takes with sound; video: without (the same performances); both: each performance twice."""
-    base_url: str = "https://zenodo.org"
+    base_url: str = BASE_URL
     """Where the RAVDESS record is: Zenodo, or a mirror with the same paths."""
     root: str = field(default_factory=default_root)
     """Folder under which everything is made."""
@@ -53,10 +55,7 @@ class PrepareSettings(CropSettings):
 
     def __post_init__(self):
         super().__post_init__()
-        check_choices(self, modality=("av", "video", "both"))
-        check_numbers(self, downloads=(1, 64), take_timeout_s=(0.01, 86_400))
-        if self.workers is not None:
-            check_numbers(self, workers=(1, 4096))
+        check_numbers(self, workers=(1, 4096), downloads=(1, 64), take_timeout_s=(0.01, 86_400))
         if "://" in (self.cache or ""):
             raise EmotionRayError("--cache is a folder on each machine's own disk, not a URI")
 

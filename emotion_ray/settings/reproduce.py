@@ -3,8 +3,8 @@
 import re
 from dataclasses import asdict, dataclass, field
 
-from emotion_ray.settings.checks import check_choices, check_numbers, check_on_disk, default_root
-from emotion_ray.settings.prepare import CropSettings, PrepareSettings
+from emotion_ray.settings.checks import check_numbers, check_on_disk, default_root
+from emotion_ray.settings.prepare import BASE_URL, CropSettings, PrepareSettings
 from emotion_ray.settings.runs import EvaluateSettings, TrainRunSettings, TuneSettings
 
 
@@ -14,7 +14,7 @@ class ReproduceSettings(CropSettings):
 
     actors: str = "1-10"
     """Which actors of RAVDESS: 1-10 are the baseline's. At least three."""
-    base_url: str = "https://zenodo.org"
+    base_url: str = BASE_URL
     """Where the RAVDESS record is: Zenodo, or a mirror with the same paths."""
     root: str = field(default_factory=default_root)
     """Folder, on a disk, under which everything is made."""
@@ -38,7 +38,6 @@ class ReproduceSettings(CropSettings):
     def __post_init__(self):
         super().__post_init__()
         check_numbers(self, epochs=(1, 100_000), trials=(1, 100_000), seeds=(1, 100))
-        check_choices(self, cost=(False, True), yes=(False, True))
         check_on_disk("--root", self.root)
 
     @property

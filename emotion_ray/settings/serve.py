@@ -94,16 +94,15 @@ class ServeSettings(ServeLimits):
             self,
             port=(1, 65_535),
             replicas=(1, 4096),
+            max_replicas=(self.replicas, 4096),
             cpus_per_replica=(1, 1024),
+            at_once=(1, 4096),
             queue=(0, 10_000),
             live_at_once=(0, 1000),
             models_in_memory=(1, 1000),
             stride=(1, 10_000),
             max_faces=(1, 100),
         )
-        for name, low in (("max_replicas", self.replicas), ("at_once", 1)):
-            if getattr(self, name) is not None:
-                check_numbers(self, **{name: (low, 4096)})
 
     @property
     def store(self) -> str:

@@ -22,7 +22,7 @@ class LSTMSettings:
 
     def __post_init__(self):
         check_numbers(self, hidden_size=(1, 4096), layers=(1, 8), dropout=(0, 0.9))
-        check_choices(self, bidirectional=(False, True))
+        check_choices(self)
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class AttentionSettings:
     def __post_init__(self):
         check_numbers(self, embedding=(1, 4096), heads=(1, 64), layers=(1, 16), dropout=(0, 0.9))
         check_numbers(self, feed_forward=(1, 16384))
-        check_choices(self, norm=("post", "pre"))
+        check_choices(self)
         if self.embedding % self.heads:
             raise EmotionRayError(f"embedding is {self.embedding}: give a multiple of heads ({self.heads})")
 
@@ -117,13 +117,7 @@ class TrainSettings:
             patience=(0, 100_000),
             seed=(0, 2**32 - 1),
         )
-        check_choices(
-            self,
-            model=("lstm", "attention", "both"),
-            class_weights=("none", "balanced"),
-            schedule=("constant", "cosine"),
-            mixed_precision=(False, True),
-        )
+        check_choices(self)
 
 
 Settings = TypeVar("Settings")

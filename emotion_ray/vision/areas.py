@@ -51,11 +51,11 @@ class SummedAreas:
     def __len__(self) -> int:
         return len(self._tables)
 
-    def only(self, first: int, count: int = 1) -> "SummedAreas":
-        """One of the frames alone, or some that stand together, sharing their tables."""
-        some = copy(self)
-        some._tables = self._tables[first : first + count]
-        return some
+    def only(self, index: int) -> "SummedAreas":
+        """One of the frames alone, sharing its table."""
+        one = copy(self)
+        one._tables = self._tables[index : index + 1]
+        return one
 
     def level(self, rows: int, columns: int, part: Window) -> np.ndarray:
         """A part of the frames resized to `rows` x `columns`: float32 [B, h, w, 3], 0..255.

@@ -182,7 +182,7 @@ def test_stopped_and_killed_it_goes_on_to_the_very_same_clips(ray_here, tmp_path
             stopped.send_signal(signal.SIGINT)
             _, errors = stopped.communicate(timeout=60)
         assert stopped.returncode == 130
-        assert errors == "emotion-ray: stopped; the same command goes on from here\n"
+        assert errors == "emotion-ray: stopped; run the same command again\n"
         assert not running(processes)
 
         with command(*flags) as killed:

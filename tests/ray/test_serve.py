@@ -108,9 +108,9 @@ def test_a_replica_that_is_killed_costs_its_own_requests_alone(address):
 
     def ask():
         while not stop.is_set():
-            answers.append(post(address, frames=120))
+            answers.append(post(address, frames=600))  # long: hardly ever is a replica without one
 
-    threads = [threading.Thread(target=ask) for _ in range(3)]
+    threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
         thread.start()
     time.sleep(3)
