@@ -70,11 +70,23 @@ def test_what_can_be_seen_is_learnt_and_permuted_labels_are_not(evaluation):
 
 def test_the_control_is_the_same_labels_in_another_order():
     clips = make_clips()
-    permuted = labels_for(clips, "permuted", seed=3)
+    permuted = labels_for(clips, "permuted", 3, "random")
     assert np.array_equal(np.sort(permuted), np.sort(clips.emotion))
     assert (permuted == clips.emotion).mean() < 0.4
-    assert np.array_equal(permuted, labels_for(clips, "permuted", seed=3))
-    assert labels_for(clips, "true", seed=3) is clips.emotion
+    assert np.array_equal(permuted, labels_for(clips, "permuted", 3, "random"))
+    assert labels_for(clips, "true", 3, "random") is clips.emotion
+
+
+def test_the_control_of_few_clips_has_every_class_in_training():
+    clips = make_clips(actors=3, per_class=3)
+    for seed in range(5):
+        control = [run for run in plan(clips, ["look"], ["actor"], [seed]) if run.labels == "permuted"]
+        permuted = labels_for(clips, "permuted", seed, "actor")
+        assert len(control) == 3 and all(len(set(permuted[run.split.train])) == 8 for run in control)
+    first = [np.random.default_rng(seed).permutation(clips.emotion) for seed in range(5)]
+    assert any(len(set(labels[run.split.train])) < 8 for labels in first for run in control), (
+        "no draw was in need of it"
+    )
 
 
 def test_summaries_count_clips_and_pool_seeds(evaluation):

@@ -1,13 +1,16 @@
 """Trains and tests models by a protocol, and keeps every prediction that was made on a held-out clip.
 
-fits = {"lstm": LoopFit("lstm", TrainSettings())}
-runs = plan(clips, list(fits), PROTOCOLS, seeds=[0, 1, 2])
-results = [evaluate_run(clips, run, fits[run.model]) for run in runs]  # in any order, on any machine
-evaluation = gather(describe(clips, "RAVDESS", synthetic=False), results)
+From clips to figures:
+
+    fits = {"lstm": LoopFit("lstm", TrainSettings())}
+    runs = plan(clips, list(fits), PROTOCOLS, seeds=[0, 1, 2])
+    results = [evaluate_run(clips, run, fits[run.model]) for run in runs]  # in any order, on any machine
+    evaluation = gather(describe(clips, "RAVDESS", synthetic=False), results)
 """
 
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
@@ -29,6 +32,7 @@ from emotion_ray.settings import TrainSettings
 Choice = Literal["best", "last"]
 CHOICES: tuple[Choice, ...] = ("best", "last")
 Labels = Literal["true", "permuted"]
+DRAWS = 1000  # at most, for labels of a control that leave every class in training
 RunResult = tuple[pa.Table, list[dict[str, Any]]]
 """Predictions of schema `PREDICTIONS`, and the rows of `Evaluation.history`."""
 
@@ -145,20 +149,29 @@ def plan(
     runs = []
     for protocol, kind in cases:
         for seed in seeds:
-            labels = labels_for(clips, kind, seed)
+            labels = labels_for(clips, kind, seed, protocol)
             for split in splits.make_splits(protocol, labels, clips.actor, clips.clip_id, seed):
                 runs += [Run(model, split, seed, kind) for model in models]
     return runs
 
 
-def labels_for(clips: Clips, kind: Labels, seed: int) -> np.ndarray:
+def labels_for(clips: Clips, kind: Labels, seed: int, protocol: splits.Protocol) -> np.ndarray:
     """The labels of a run, int64 [N]: the clips' own, or the same ones shuffled over all clips.
 
     Permuted labels are permuted before the split and scored against as they are, so that what they leave of
     the accuracy is chance or leakage. They are shuffled over all clips and not within each actor: there, what
-    a model learnt of an actor's training clips would tell which labels the other clips cannot have.
+    a model learnt of an actor's training clips would tell which labels the other clips cannot have. Of few clips,
+    an order that leaves some training part without a class is drawn again, which no picture has a part in.
     """
-    return clips.emotion if kind == "true" else np.random.default_rng(seed).permutation(clips.emotion)
+    if kind == "true":
+        return clips.emotion
+    random = np.random.default_rng(seed)
+    for _ in range(DRAWS):
+        labels = random.permutation(clips.emotion)
+        with suppress(EmotionRayError):
+            splits.make_splits(protocol, labels, clips.actor, clips.clip_id, seed)
+            break
+    return labels
 
 
 def evaluate_run(clips: Clips, run: Run, fit: Fit) -> RunResult:
@@ -167,7 +180,7 @@ def evaluate_run(clips: Clips, run: Run, fit: Fit) -> RunResult:
     Raises:
         EmotionRayError: what `fit` raises, or a logit that is not finite.
     """
-    labels, split = labels_for(clips, run.labels, run.seed), run.split
+    labels, split = labels_for(clips, run.labels, run.seed, run.split.protocol), run.split
     fitted = fit(clips, labels, split.train, split.validation, run.seed)
     facts: dict[str, Any] = {
         "model": run.model,
