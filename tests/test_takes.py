@@ -12,12 +12,14 @@ from emotion_ray.data.takes import (
     Take,
     read_take,
     record_archives,
+    synthetic_sample,
     takes_in_archive,
     takes_in_folder,
     takes_in_manifest,
     without_doubles,
 )
 from emotion_ray.errors import EmotionRayError, Reject
+from emotion_ray.sample import SampleIndex
 
 ANY = Choice(None, (1,))
 CALM = "01-01-02-01-01-01-03"
@@ -191,6 +193,26 @@ def test_a_mirrors_record_gives_sizes_and_checksums():
         assert archive.url == zenodo.file_url("Video_Speech_Actor_03.zip")
         with pytest.raises(EmotionRayError, match=r"has no Video_Speech_Actor_04\.zip"):
             record_archives([3, 4], zenodo.url)
+
+
+def test_the_synthetic_sample_is_known_at_a_mirror_and_in_a_folder(tmp_path):
+    index = SampleIndex(tmp_path, "demo", 0, {})
+    index.write()
+    with FakeZenodo({}) as zenodo:
+        assert synthetic_sample("zenodo", zenodo.url) is None
+        zenodo.record = index.as_record
+        assert synthetic_sample("zenodo", zenodo.url) == "demo"
+    assert synthetic_sample("zenodo", "https://zenodo.org") is None
+    assert synthetic_sample(str(tmp_path), "https://zenodo.org") == "demo"
+    assert synthetic_sample(str(manifest(tmp_path, "")), "https://zenodo.org") is None
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{", "[" * 100_000, '{"synthetic_sample": 3}', '{"synthetic_sample": {}}']
+)
+def test_another_index_in_a_folder_says_nothing_of_the_sample(tmp_path, content):
+    (tmp_path / "index.json").write_text(content)
+    assert synthetic_sample(str(tmp_path), "https://zenodo.org") is None
 
 
 @pytest.mark.parametrize("record", [[], {}, {"files": 3}, {"files": [{"key": "a"}]}, {"files": [None]}])

@@ -25,6 +25,7 @@ from emotion_ray.data.http_transfer import TransferError, checked_url, open_from
 from emotion_ray.errors import EmotionRayError, Reject
 
 RECORD_TIMEOUT_S = 30.0
+SAMPLE_INDEX = "index.json"  # in a folder of the synthetic sample, in the form of a mirror's record
 MODALITIES = {"av": (1,), "video": (2,), "both": (1, 2)}
 _CLIP_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _LARGEST_VIDEO = 2 * 2**30  # bytes of a loose file: it is read into memory whole
@@ -263,16 +264,32 @@ def record_archives(actors: Iterable[int], base_url: str) -> list[Archive]:
     return archives
 
 
-def synthetic_sample(base_url: str) -> str | None:
-    """The size of the synthetic sample that a mirror says it holds; None where it holds something else.
+def synthetic_sample(source: str, base_url: str) -> str | None:
+    """The size of the synthetic sample that a mirror's record or a folder's index tells of; None of other data.
+
+    Args:
+        source, base_url: as in `PrepareSettings`.
 
     Raises:
         EmotionRayError: the mirror's record can't be read.
     """
-    if base_url.rstrip("/") == ravdess.BASE_URL:
-        return None
-    _, sample = _mirror_record(base_url)
+    if source != "zenodo":
+        sample = _indexed_sample(Path(source) / SAMPLE_INDEX)
+    elif base_url.rstrip("/") == ravdess.BASE_URL:
+        sample = None
+    else:
+        _, sample = _mirror_record(base_url)
     return str(sample["size"])[:40] if isinstance(sample, dict) and "size" in sample else None
+
+
+def _indexed_sample(path: Path) -> object:
+    """What a folder's index, if that is what the file is, says of the synthetic sample."""
+    try:
+        if path.is_file() and path.stat().st_size <= _LARGEST_RECORD:
+            return json.loads(path.read_text("utf-8")).get("synthetic_sample")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        pass
+    return None
 
 
 def _mirror_record(base_url: str) -> tuple[dict[str, tuple[int, str]], object]:

@@ -90,7 +90,7 @@ def prepare(settings: PrepareSettings, console: Console, start_anew: bool = Fals
         check_folder(folder, record)
     plan.take_stock(folder)
     record |= {"archives": plan.listings, "files": _files(folder)}
-    sample = synthetic_sample(settings.base_url) if settings.source == "zenodo" else None
+    sample = synthetic_sample(settings.source, settings.base_url)
     if sample:
         record["data"] = {"name": sample, "synthetic": True, "licence": "public domain"}
     write_record(folder, record)

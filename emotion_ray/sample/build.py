@@ -19,11 +19,11 @@ import cv2
 import numpy as np
 
 from emotion_ray.data.ravdess import RECORD, Code, archive_name
+from emotion_ray.data.takes import SAMPLE_INDEX
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.sample.render import SAMPLE_RATE, VERSION, render_take, render_voice
 from emotion_ray.sample.takes import Size, planned_takes
 
-INDEX = "index.json"
 _RATE = Fraction(30000, 1001)
 _TIMESTAMP = (2018, 5, 16, 0, 0, 0)  # of every member, so that an archive depends on its takes alone
 # Without mbtree=0, libx264's output differs from run to run in a few bits, even with one thread.
@@ -56,7 +56,7 @@ class SampleIndex:
         return {"size": self.size, "seed": self.seed, "version": VERSION}
 
     def write(self) -> None:
-        path = self.folder / INDEX
+        path = self.folder / SAMPLE_INDEX
         part = path.with_suffix(".part")
         part.write_text(json.dumps(self.as_record(), indent=1) + "\n")
         part.replace(path)
@@ -67,7 +67,7 @@ class SampleIndex:
         An index of another size, seed or version counts as listing nothing.
         """
         try:
-            record = json.loads((self.folder / INDEX).read_text())
+            record = json.loads((self.folder / SAMPLE_INDEX).read_text())
             same = record["synthetic_sample"] == self._identity
             listed = {file["key"]: (file["size"], file["checksum"].removeprefix("md5:")) for file in record["files"]}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from emotion_ray.data.ravdess import RECORD
-from emotion_ray.sample.build import INDEX
+from emotion_ray.data.takes import SAMPLE_INDEX
 
 
 @contextmanager
@@ -19,7 +19,7 @@ def mirror(folder: Path) -> Iterator[str]:
         def translate_path(self, path: str) -> str:
             requested = urlsplit(path).path
             if requested == f"/api/records/{RECORD}":
-                return str(folder / INDEX)
+                return str(folder / SAMPLE_INDEX)
             if not requested.startswith(f"/records/{RECORD}/files/"):
                 return ""
             asked = folder / Path(requested).name
