@@ -60,7 +60,7 @@ def _as_dict(one: "Predicted") -> dict[str, Any]:
 def _show(done: "list[Predicted]", model: "LoadedModel", console: "Console") -> None:
     """Prints what each video came to."""
     if done:
-        console.print(f"model {model.name}{_where_from(model)}", soft_wrap=True)
+        console.print(f"model {model.name}, trained on {model.record.data_label}", soft_wrap=True)
     for one in done:
         console.print(f"{one.outputs.video}, {one.outputs.table.name}, {one.outputs.picture.name}", soft_wrap=True)
         for warning in one.analysis.warnings:
@@ -72,8 +72,3 @@ def _show(done: "list[Predicted]", model: "LoadedModel", console: "Console") -> 
                 continue
             early = ", early estimate" if face["early"] else ""
             console.print(f"{when}{face['label']} {face['probabilities'][face['label']]:.0%}{early}")
-
-
-def _where_from(model: "LoadedModel") -> str:
-    data = model.record.data
-    return f", trained on {data['name']}" if isinstance(data.get("name"), str) else ""

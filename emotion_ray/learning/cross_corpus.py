@@ -118,10 +118,8 @@ def tested(model: LoadedModel, clips: Clips, device: str = "cpu") -> pa.Table:
 
 def training_in_words(record: ModelRecord, prepared_with: frozenset[str]) -> str:
     """On what a model was trained, by which protocol, and whether its clips were prepared as those with these marks."""
-    name, synthetic = _named(record)
-    label = f"the synthetic sample ({name})" if synthetic else name
-    words = f"trained on {label} by {record.protocol or 'a protocol that its record does not tell'}"
-    if name == UNNAMED and not record.split:
+    words = f"trained on {record.data_label} by {record.protocol or 'a protocol that its record does not tell'}"
+    if record.data_label == UNNAMED and not record.split:
         words += ", so whether these clips are among those is not known"
     if record.prepared_with and not prepared_with <= set(record.prepared_with):
         words += ". Its own clips were prepared otherwise, or by another release"

@@ -42,7 +42,7 @@ def model_card(name: str, record: ModelRecord) -> str:
         "## What it is not for",
         NOT_INTENDED,
         "## Data and licence",
-        f"{data.get('name') or 'Unknown data'}: {data.get('clips', 'an unknown number of')} clips of "
+        f"{record.data_label[0].upper()}{record.data_label[1:]}: {data.get('clips', 'an unknown number of')} clips of "
         f"{data.get('actors', 'an unknown number of')} actors. Licence: {licence}.{inherits}",
         _limits(data),
         _split_sizes(record.split),

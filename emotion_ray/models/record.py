@@ -102,6 +102,13 @@ class ModelRecord:
         """By what logits are to be divided for honest probabilities; 1 where that was not measured."""
         return self.calibration.get("temperature", 1.0)
 
+    @property
+    def data_label(self) -> str:
+        """The data's name to show; the synthetic sample is always called that."""
+        name = self.data.get("name")
+        name = name if isinstance(name, str) and name else "unknown data"
+        return f"the synthetic sample ({name})" if self.data.get("synthetic") else name
+
     def to_json(self) -> str:
         """The text of `model.json`. A figure that is not finite becomes null."""
         return json.dumps(finite({"format": FORMAT, **asdict(self)}), indent=2, allow_nan=False) + "\n"
