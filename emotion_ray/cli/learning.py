@@ -78,6 +78,7 @@ def evaluate(settings: Flat[EvaluateSettings], json: bool = False) -> None:
         json: print the result as JSON.
     """
     from emotion_ray.distributed.evaluate import evaluate as run
+    from emotion_ray.learning.headlines import headline_table
 
     console = console_for(json)
     with _resumable("evaluate", settings), without_talk(json):
@@ -91,6 +92,7 @@ def evaluate(settings: Flat[EvaluateSettings], json: bool = False) -> None:
                 for one in summaries
             ],
         )
+    console.print(headline_table(summaries))
     console.print(f"the report is {report}", soft_wrap=True)
 
 

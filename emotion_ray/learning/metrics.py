@@ -5,6 +5,7 @@ them, so that 2,000 bootstrap resamples cost one matrix product; scikit-learn's 
 of answers at a time, give the same figures. Logits are float [N, C], labels int [N] in 0..C-1, C = 8.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -121,6 +122,12 @@ class Interval:
     value: float
     low: float
     high: float
+
+    def percent(self, signed: bool = False) -> str:
+        """In percent, the interval in brackets where there is one."""
+        sign = "+" if signed else ""
+        value, low, high = (f"{100 * x:{sign}.1f}" for x in (self.value, self.low, self.high))
+        return value if math.isnan(self.low) else f"{value} [{low}, {high}]"
 
 
 Metric = Callable[[np.ndarray], np.ndarray]

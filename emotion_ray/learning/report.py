@@ -9,6 +9,7 @@ from emotion_ray.learning import plots, sections
 from emotion_ray.learning.comparison import comparison_table
 from emotion_ray.learning.cost import Cost
 from emotion_ray.learning.explain import FrameImportance
+from emotion_ray.learning.headlines import is_headline
 from emotion_ray.learning.pages import (
     Block,
     Document,
@@ -83,7 +84,7 @@ def make_document(
     everything = summarise(evaluation.predictions)
     summaries = [s for s in everything if s.labels == "true"]
     summaries.sort(key=lambda s: (s.protocol, s.choice))  # actor before random, best before last
-    controls = [s for s in everything if s.labels == "permuted" and sections.is_headline(s)]
+    controls = [s for s in everything if s.labels == "permuted" and is_headline(s)]
     models = list(dict.fromkeys(s.model for s in everything))
     headlines = {model: _headline(summaries, model) for model in models}
     parts = [
@@ -131,12 +132,12 @@ def _banner(data: DataFacts) -> Text:
 
 def _headline(summaries: Sequence[Summary], model: str) -> Summary:
     """The figures to go by: on unseen actors, else the last epoch of the random split."""
-    return next(s for s in summaries if s.model == model and sections.is_headline(s))
+    return next(s for s in summaries if s.model == model and is_headline(s))
 
 
 def _lead(summaries: Sequence[Summary]) -> list[Block]:
     tiles = []
-    for summary in filter(sections.is_headline, summaries):
+    for summary in filter(is_headline, summaries):
         remark = f"95% interval {sections.span(summary.uar)}. " if math.isfinite(summary.uar.low) else ""
         remark += "The same actors on both sides." if summary.protocol == "random" else "Chance 12.5%."
         what = f"{summary.model}, {sections.PROTOCOL_NAMES[summary.protocol]}, UAR"

@@ -8,12 +8,12 @@ import numpy as np
 from emotion_ray.data.ravdess import EMOTIONS
 from emotion_ray.learning import metrics, plots
 from emotion_ray.learning.explain import FrameImportance
+from emotion_ray.learning.headlines import PROTOCOL_NAMES, is_headline
 from emotion_ray.learning.metrics import Interval
 from emotion_ray.learning.pages import Block, Gallery, Picture, Share, Table, Text
 from emotion_ray.learning.predictions import Evaluation
 from emotion_ray.learning.summaries import Summary, difference
 
-PROTOCOL_NAMES = {"actor": "unseen actors", "random": "random split", "stored": "tested as it is"}
 FEW_ACTORS = 10  # fewer clusters than this, and a bootstrap over them is rough
 
 _READING = {
@@ -25,11 +25,6 @@ _READING = {
 }
 _BRACKETS = " In brackets: 95% intervals over actors, and for blind guesses the central 95%."
 _BRACKETS_OF_ONE_ACTOR = " In brackets: what the central 95% of blind guesses reach."
-
-
-def is_headline(summary: Summary) -> bool:
-    """Whether these are the figures to show for a protocol: not selected on the clips that they are of."""
-    return (summary.protocol, summary.choice) in (("actor", "best"), ("random", "last"), ("stored", "best"))
 
 
 def results(
@@ -50,7 +45,7 @@ def results(
     rows += [_result_row(summary, f"{summary.selection}; control: labels permuted") for summary in controls]
     for count in sorted({s.predictions for s in [*summaries, *controls]}, reverse=True):
         chance = metrics.chance_interval(count)
-        rows.append(["blind guesses", f"{count} predictions", "12.5", _with_interval(chance), "", "", ""])
+        rows.append(["blind guesses", f"{count} predictions", "12.5", chance.percent(), "", "", ""])
     columns = ["model", "tested on", "UAR, %", "WAR, %", "macro-F1, %", "mean loss", "UAR by seed, %"]
     strong = [row for row, s in enumerate(summaries) if (s.protocol, s.choice) == ("actor", "best")]
     protocols = {summary.protocol for summary in summaries}
@@ -108,7 +103,7 @@ def as_stored(evaluation: Evaluation) -> list[Block]:
 def _result_row(summary: Summary, epoch: str) -> list[str]:
     spread = summary.uar_seeds
     seeds = f"{100 * spread.mean:.1f} ± {100 * spread.deviation:.1f} ({summary.seeds})" if summary.seeds > 1 else ""
-    figures = [_with_interval(figure) for figure in (summary.uar, summary.war, summary.macro_f1)]
+    figures = [figure.percent() for figure in (summary.uar, summary.war, summary.macro_f1)]
     tested = f"{PROTOCOL_NAMES[summary.protocol]}, {epoch}"
     return [summary.model, tested, *figures, f"{summary.raw.loss:.3f}", seeds]
 
@@ -122,7 +117,7 @@ def _differences(evaluation: Evaluation, summaries: Sequence[Summary], models: S
     rows = []
     for other in others:
         gains = [difference(evaluation.predictions, metric, other, first) for metric in (metrics.uar, metrics.war)]
-        rows.append([f"{other} minus {first}", *(_with_interval(gain, signed=True) for gain in gains)])
+        rows.append([f"{other} minus {first}", *(gain.percent(signed=True) for gain in gains)])
     caption = (
         "Differences on the same clips of unseen actors, in points, with paired 95% intervals over actors; "
         "one that holds 0 shows no difference."
@@ -244,9 +239,3 @@ def percent(value: float) -> str:
 def span(interval: Interval) -> str:
     """An interval of shares in percent."""
     return f"{100 * interval.low:.1f} to {100 * interval.high:.1f}%"
-
-
-def _with_interval(figure: Interval, signed: bool = False) -> str:
-    sign = "+" if signed else ""
-    value, low, high = (f"{100 * x:{sign}.1f}" for x in (figure.value, figure.low, figure.high))
-    return value if math.isnan(figure.low) else f"{value} [{low}, {high}]"

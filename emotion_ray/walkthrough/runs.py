@@ -6,9 +6,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from emotion_ray.data.storage import Folder
 from emotion_ray.distributed.evaluate import evaluate
@@ -17,11 +15,11 @@ from emotion_ray.distributed.train import train
 from emotion_ray.distributed.tune import tune
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.inference.best_model import recorded_uar
+from emotion_ray.learning.headlines import headline_table
 from emotion_ray.learning.metrics import Interval
 from emotion_ray.learning.predictions import Evaluation, load_evaluation
 from emotion_ray.learning.run_folder import RECORD, run_folder
 from emotion_ray.learning.run_models import architectures, names_of_models
-from emotion_ray.learning.sections import PROTOCOL_NAMES, is_headline
 from emotion_ray.learning.summaries import Summary, summarise
 from emotion_ray.models.store import read_record
 from emotion_ray.settings import EvaluateSettings, RunSettings, TrainRunSettings, TuneSettings
@@ -142,20 +140,9 @@ def evaluated(settings: EvaluateSettings, console: Console) -> tuple[Path, Evalu
     folder = Path(run_folder(settings)).expanduser()
     evaluation = load_evaluation(folder)
     summaries = summarise(evaluation.predictions)
-    console.print(_figures(evaluation, summaries))
-    return folder / "report.html", evaluation, summaries
-
-
-def _figures(evaluation: Evaluation, summaries: list[Summary]) -> Table:
     title = f"{evaluation.data.label}: {evaluation.data.clips} clips of {evaluation.data.actors} actors"
-    table = Table(title=title, box=SIMPLE_HEAD)
-    for name in ("model", "tested on", "UAR", "accuracy"):
-        table.add_column(name)
-    for one in filter(is_headline, summaries):
-        control = ", labels permuted (must be chance)" if one.labels == "permuted" else ""
-        tested = f"{PROTOCOL_NAMES[one.protocol]}, {one.selection}{control}"
-        table.add_row(one.model, tested, f"{one.uar.value:.1%}", f"{one.war.value:.1%}")
-    return table
+    console.print(headline_table(summaries, title))
+    return folder / "report.html", evaluation, summaries
 
 
 def _read(folder: Folder, name: str) -> dict[str, Any]:
