@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+OUTPUT = "text"  # the language of blocks that show what a job says
 MAP = "emotion_ray/"  # with what the block begins that is a map and no command
 SMALL = "--frames 16"
 ONE_ACTOR = f"jobs/prepare.py --actors 1 --base-url {{mirror}} {SMALL}"
@@ -98,12 +99,12 @@ RUNS: dict[str, As | str] = {
 
 
 def readme_commands(text: str) -> list[str]:
-    """The commands of a README's code blocks without their comments; a block of Python is one of its own."""
+    """The commands of a README's code blocks without their comments; a block of Python is one, of output none."""
     found = []
     for language, block in re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL):
         if language == "python":
             found.append(block)
-        elif not block.startswith(MAP):
+        elif language != OUTPUT and not block.startswith(MAP):
             found += [" ".join(one.split(" #")[0].split()) for one in block.splitlines() if one.strip()]
     return found
 

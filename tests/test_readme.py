@@ -16,9 +16,20 @@ def test_every_command_is_known_to_the_proof_that_runs_them():
     assert [command for command in RUNS if command not in commands] == []
 
 
+def test_what_the_jobs_say_is_what_they_said():
+    page = (ROOT / "results" / "sample" / "jobs.md").read_text("utf-8").splitlines()
+    shown = re.findall(r"^```text\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+    assert len(shown) == 5
+    for block in shown:
+        lines = [text for text in block.splitlines() if text != "…"]
+        said = iter(page)
+        assert [text for text in lines if text not in said] == []  # each is looked for after the one before
+
+
 def test_what_is_no_command_is_told_from_one():
-    text = "```\nemotion-ray  new --flag    # a comment\n```\n```python\nx = 1\n```\n```\nemotion_ray/\n  data/\n```\n"
-    assert readme_commands(text) == ["emotion-ray new --flag", "x = 1\n"]
+    output = "```text\n$ emotion-ray old\nit said\n```\n"
+    code = "```\nemotion-ray  new --flag    # a comment\n```\n```python\nx = 1\n```\n```\nemotion_ray/\n  data/\n```\n"
+    assert readme_commands(output + code) == ["emotion-ray new --flag", "x = 1\n"]
 
 
 def test_pictures_and_links_lead_somewhere():

@@ -17,13 +17,13 @@ def is_headline(summary: Summary) -> bool:
 
 def headline_table(summaries: Iterable[Summary], title: str | None = None) -> Table:
     """UAR and accuracy of each model by each protocol, with their 95% intervals over actors."""
-    caption = "in brackets: 95% intervals over actors; blind guesses reach 12.5%"
+    caption = "in brackets: 95% intervals over actors; control: permuted labels; chance: 12.5%"
     table = Table(title=title, caption=caption, box=SIMPLE_HEAD)
     for name in ("model", "tested on"):
         table.add_column(name)
     for name in ("UAR, %", "accuracy, %"):
         table.add_column(name, no_wrap=True)
     for one in filter(is_headline, summaries):
-        control = ", labels permuted" if one.labels == "permuted" else ""
+        control = " (control)" if one.labels == "permuted" else ""
         table.add_row(one.model, f"{PROTOCOL_NAMES[one.protocol]}{control}", one.uar.percent(), one.war.percent())
     return table
