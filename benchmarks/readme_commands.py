@@ -11,7 +11,6 @@ in the table of readme_table.py fails, and so does one of the table that README 
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from asked import line
+from free_ports import free_ports
 from readme_table import RUNS, As, is_python, readme_commands
 
 ROOT = Path(__file__).parents[1]
@@ -82,7 +82,7 @@ def _lay_out(folder: Path, stack: ExitStack, names: dict[str, str]) -> None:
     (work / "jobs").symlink_to(ROOT / "jobs")
     sample = build_sample(folder / "sample", "demo")
     names["mirror"] = stack.enter_context(mirror(sample.folder))
-    names["port"] = str(_free_port())
+    names["port"] = str(free_ports(1)[0])
     rows = ["path,label,actor,clip_id"]
     for take in planned_takes("demo")[::16]:
         with zipfile.ZipFile(sample.folder / archive_name(take.actor)) as members:
@@ -96,11 +96,6 @@ def _lay_out(folder: Path, stack: ExitStack, names: dict[str, str]) -> None:
         take = next((work / "videos").iterdir())
         (work / "takes.csv").write_text("\n".join(rows) + "\n")
     shutil.copy(take, work / "take.mp4")
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
 
 
 def _written(block: str, work: Path) -> str:

@@ -7,7 +7,6 @@ python benchmarks/service.py --json figures.json
 import json
 import os
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -23,6 +22,7 @@ import machine
 import torch
 import tyro
 from asked import line
+from free_ports import free_ports
 from memory import PeakMemory, tree
 from plain_models import PlainLSTM
 from rich.console import Console
@@ -150,7 +150,7 @@ def overload(url: str, content: bytes, rate: float, duration_s: float, before: f
 
 def plain_rate(content: bytes) -> float:
     """Videos a second of the plain app, from one request after a short warm-up."""
-    port = free_port()
+    (port,) = free_ports(1)
     command = [sys.executable, str(Path(__file__).with_name("plain_service.py")), str(port)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, env=environment) as process:
@@ -193,7 +193,7 @@ def post(url: str, content: bytes) -> httpx2.Response:
 
 @contextmanager
 def served(root: Path, replicas: int, queue: int) -> Iterator[str]:
-    settings = ServeSettings(root=str(root), port=free_port(), replicas=replicas, queue=queue)
+    settings = ServeSettings(root=str(root), port=free_ports(1)[0], replicas=replicas, queue=queue)
     with serving(settings, Console(stderr=True)) as url:
         wait_for(f"{url}/readyz")
         yield url
@@ -231,12 +231,6 @@ def wait_for(url: str, limit_s: float = 60.0) -> None:
         if time.monotonic() > until:
             raise TimeoutError(url)
         time.sleep(0.2)
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def write(path: Path, figures: dict) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,7 +11,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models on two busy cores: 
 
 import pytest
 import torch
+from fake_zenodo import FakeZenodo
+from one_archive import CONTENT, NAME
+from small_disk import small_disk
 
+from emotion_ray.data.archives import Archive
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.real_clips import real_clips as fetch_real_clips
 from emotion_ray.vision.mtcnn import MTCNN
@@ -53,14 +56,20 @@ def tmpfs(tmp_path) -> Iterator[Callable[[str], Path]]:
     with ExitStack() as stack:
 
         def mount(options: str) -> Path:
-            folder = tmp_path / "tmpfs"
-            folder.mkdir()
-            mounted = subprocess.run(
-                ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True
-            )
-            if mounted.returncode:
-                pytest.skip(f"can't mount a file system here: {mounted.stderr.strip()}")
-            stack.callback(subprocess.run, ["umount", "-l", folder], check=True)
-            return folder
+            return stack.enter_context(small_disk(tmp_path / "tmpfs", options))
 
         yield mount
+
+
+@pytest.fixture
+def zenodo(monkeypatch) -> Iterator[FakeZenodo]:
+    """A record of one archive."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with FakeZenodo({NAME: CONTENT}) as server:
+        yield server
+
+
+@pytest.fixture
+def archive(zenodo) -> Archive:
+    """The archive of that record."""
+    return Archive(NAME, zenodo.file_url(NAME), len(CONTENT), zenodo.md5(NAME))

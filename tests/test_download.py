@@ -3,59 +3,27 @@
 import errno
 import hashlib
 import os
-import random
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_zenodo import FakeZenodo, Fault
+from fake_zenodo import Fault
+from one_archive import CONTENT, MD5, NAME, QUICK
 
 from emotion_ray.data.archives import Archive
 from emotion_ray.data.download import DownloadSettings, download
 from emotion_ray.errors import EmotionRayError, Reject
 
-NAME = "Video_Speech_Actor_01.zip"
-CONTENT = random.Random(1).randbytes(300_000)
-MD5 = hashlib.md5(CONTENT).hexdigest()
-QUICK = DownloadSettings(
-    tries=4,
-    step_bytes=1000,
-    backoff_s=0.01,
-    timeout_s=5,
-    slowest_bytes_per_s=100,
-    give_up_after_s=20,
-    spare_bytes=0,
-)
-
 
 @pytest.fixture
-def zenodo(monkeypatch) -> Iterator[FakeZenodo]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with FakeZenodo({NAME: CONTENT}) as server:
-        yield server
-
-
-@pytest.fixture
-def archive(zenodo) -> Archive:
-    return Archive(NAME, zenodo.file_url(NAME), len(CONTENT), MD5)
-
-
-@pytest.fixture
-def small_disk(tmp_path) -> Iterator[Path]:
+def disk(tmpfs) -> Path:
     """A file system of 1 MiB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("cannot mount a small file system here; needs root")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
+    return tmpfs("size=1m")
 
 
 def reject_of(archive: Archive, cache: Path, settings: DownloadSettings = QUICK) -> Reject:
@@ -218,23 +186,23 @@ def test_free_space_is_looked_at_first(zenodo, archive, tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == [f"{NAME}.lock"]
 
 
-def test_a_disk_that_fills_up_meanwhile(zenodo, archive, small_disk):
-    filler = small_disk / "filler"
+def test_a_disk_that_fills_up_meanwhile(zenodo, archive, disk):
+    filler = disk / "filler"
 
     def fill(count: int) -> None:
         if count and not filler.exists():
             with filler.open("wb", buffering=0) as file:
-                left = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_bsize
+                left = os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize
                 file.write(bytes(left - 8192))
 
     zenodo.fail(NAME, Fault(bytes_per_s=3_000_000))
-    with pytest.raises(EmotionRayError, match=f"{small_disk}: the disk is full") as caught:
-        download(archive, small_disk, settings=QUICK, on_progress=fill)
+    with pytest.raises(EmotionRayError, match=f"{disk}: the disk is full") as caught:
+        download(archive, disk, settings=QUICK, on_progress=fill)
     assert caught.value.__cause__.errno == errno.ENOSPC
-    here = (small_disk / f"{NAME}.part").stat().st_size
+    here = (disk / f"{NAME}.part").stat().st_size
     assert 0 < here < len(CONTENT)
     filler.unlink()
-    assert download(archive, small_disk, settings=QUICK).read_bytes() == CONTENT
+    assert download(archive, disk, settings=QUICK).read_bytes() == CONTENT
     assert zenodo.requests[1].headers["Range"] == f"bytes={here}-"
 
 
@@ -245,10 +213,10 @@ def test_a_quota_on_file_sizes(zenodo, archive, tmp_path):
     assert (tmp_path / f"{NAME}.part").stat().st_size == 100_000
 
 
-def test_caches_that_cannot_be_written_in(archive, small_disk):
-    (small_disk / "file").touch()
-    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    for cache in (small_disk, small_disk / "new", small_disk / "file"):
+def test_caches_that_cannot_be_written_in(archive, disk):
+    (disk / "file").touch()
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    for cache in (disk, disk / "new", disk / "file"):
         with pytest.raises(EmotionRayError, match=f"{cache}: cannot be written in .* --cache"):
             download(archive, cache, settings=QUICK)
 

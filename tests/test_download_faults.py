@@ -1,47 +1,20 @@
 """Downloads from a server that misbehaves: what is tried again, how patiently, and what is given up."""
 
-import hashlib
 import itertools
 import json
-import random
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from fake_zenodo import FakeZenodo, Fault
+from fake_zenodo import Fault
+from one_archive import CONTENT, MD5, NAME, QUICK
 
 from emotion_ray.data.archives import Archive
 from emotion_ray.data.download import DownloadSettings, download
 from emotion_ray.errors import Reject
-
-NAME = "Video_Speech_Actor_01.zip"
-CONTENT = random.Random(1).randbytes(300_000)
-MD5 = hashlib.md5(CONTENT).hexdigest()
-QUICK = DownloadSettings(
-    tries=4,
-    step_bytes=1000,
-    backoff_s=0.01,
-    timeout_s=5,
-    slowest_bytes_per_s=100,
-    give_up_after_s=20,
-    spare_bytes=0,
-)
-
-
-@pytest.fixture
-def zenodo(monkeypatch) -> Iterator[FakeZenodo]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with FakeZenodo({NAME: CONTENT}) as server:
-        yield server
-
-
-@pytest.fixture
-def archive(zenodo) -> Archive:
-    return Archive(NAME, zenodo.file_url(NAME), len(CONTENT), MD5)
 
 
 def reject_of(archive: Archive, cache: Path, settings: DownloadSettings = QUICK) -> Reject:

@@ -41,15 +41,7 @@ EVERYTHING = replace(
     augment=AugmentSettings(mirror=0.5, shift=2, brightness=0.2, time_jitter=2),
 )
 MODELS = ["lstm", "attention"]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Models this small are fastest on one thread, and many times slower on two where the machine is busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def trained(architecture, settings, train, validation=None, model=None, **more):

@@ -14,6 +14,7 @@ from fake_zenodo import FakeZenodo
 from memory import tree
 from portrait_video import actor_archive, codes, portrait_video, zipped
 from preparing import FRAMES, clips_by_id, prepare, reasons
+from small_disk import small_disk
 
 from emotion_ray.data.clips import shard_names
 from emotion_ray.data.ravdess import Code, archive_name
@@ -49,20 +50,6 @@ def settle(ray) -> None:
         time.sleep(0.1)
 
 
-@contextmanager
-def small_disk(folder: Path, size: str = "64k", flags: str = ""):
-    """A file system of its own at a folder."""
-    folder.mkdir(exist_ok=True)
-    options = f"size={size}{flags}"
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"can't mount a small disk here: {mounted.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
-
-
 @pytest.fixture(scope="module")
 def actors() -> dict[str, bytes]:
     return {archive_name(actor): actor_archive(actor, 6) for actor in (1, 2, 3)}
@@ -71,7 +58,7 @@ def actors() -> dict[str, bytes]:
 def test_a_full_disk_is_one_line_and_the_next_run_goes_on(ray_here, tmp_path, actors):
     with FakeZenodo(actors) as zenodo:
         at = {"base_url": zenodo.url, "actors": "1", "out": str(tmp_path / "small"), "cache": str(tmp_path / "cache")}
-        with small_disk(tmp_path / "small"):
+        with small_disk(tmp_path / "small", "size=64k"):
             with pytest.raises(
                 EmotionRayError, match=r"can't write shards/Actor_01.* in .*/small: .*free space"
             ) as full:
@@ -84,14 +71,14 @@ def test_a_full_disk_is_one_line_and_the_next_run_goes_on(ray_here, tmp_path, ac
 
 
 def test_a_small_disk_for_the_cache_is_one_line(ray_here, tmp_path, actors):
-    with FakeZenodo(actors) as zenodo, small_disk(tmp_path / "cache", "1m"):
+    with FakeZenodo(actors) as zenodo, small_disk(tmp_path / "cache", "size=1m"):
         with pytest.raises(EmotionRayError, match=r"/cache: not enough space: .* are free; .* --cache"):
             prepare(tmp_path, actors="1-3", base_url=zenodo.url, cache=str(tmp_path / "cache"))
         assert not zenodo.requests
 
 
 def test_an_output_that_is_read_only_is_one_line(tmp_path, actors):
-    with FakeZenodo(actors) as zenodo, small_disk(tmp_path / "out", flags=",ro"):
+    with FakeZenodo(actors) as zenodo, small_disk(tmp_path / "out", "size=64k,ro"):
         with pytest.raises(EmotionRayError, match=r"can't write prepared\.json in .*/out: Read-only file system"):
             prepare(tmp_path, actors="1", base_url=zenodo.url, out=str(tmp_path / "out"))
         assert not zenodo.requests

@@ -2,7 +2,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import threading
 import time
 from dataclasses import fields
@@ -12,6 +11,7 @@ import cv2
 import httpx2
 import pytest
 import yaml
+from free_ports import free_ports
 from memory import tree
 from portrait_video import portrait_video
 from rich.console import Console
@@ -47,10 +47,7 @@ def console():
 @pytest.fixture(scope="module")
 def address(ray_here, root, console):
     """Two replicas behind a port that is free."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    settings = ServeSettings(root=str(root), port=port, replicas=2, queue=1, live_idle_s=5.0)
+    settings = ServeSettings(root=str(root), port=free_ports(1)[0], replicas=2, queue=1, live_idle_s=5.0)
     with serving(settings, console) as url:
         yield url
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import httpx2
 import pytest
+from free_ports import free_ports
 from rich.console import Console
 from served import store_model
 
@@ -29,9 +30,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+    return free_ports(1)[0]
 
 
 @pytest.fixture
