@@ -5,7 +5,8 @@
 
 In the midst of preparing, training and tuning a node is removed, a worker or the driver killed; preparing also goes
 on beside object stores that are nearly full, and with a node that stands still for nine tenths of the time. Asked is
-exactly the clips of an undisturbed run, or a model of all its epochs, or a leaderboard of all its trials, each once.
+exactly the clips of an undisturbed run, or a model of all its epochs, or a leaderboard of all its trials, each once;
+and that nothing stays reserved.
 A job may end with one line of error; then it is started again, and must go on. Each start has a time limit.
 """
 
@@ -261,6 +262,8 @@ def case(cluster: SmallCluster, job: Job, how: str, root: Path, what: str) -> bo
     """Runs one case, says in a line what came of it, and gives whether all is right."""
     began = time.monotonic()
     faults = disturbed(cluster, job, how, root)
+    if held := cluster.held_cpus():
+        faults.append(f"{held:g} CPU held by nobody")
     line(
         not faults,
         f"{job.command}, {what}",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from free_ports import free_ports
 from memory import tree
 
 NODES = 3
@@ -19,6 +20,7 @@ STORE_BYTES = 80 * 2**20  # of each node's object store; Ray takes no less than 
 PUT_BYTES = 2**20
 SHARE_STOPPED = 0.9  # of the time, of a slow node's processes
 PERIOD_S = 1.0
+FREED_S = 60.0
 
 
 class SmallCluster:
@@ -33,7 +35,9 @@ class SmallCluster:
         from ray.cluster_utils import Cluster  # reads its environment, which `private_ray` has set
 
         self._cluster = Cluster()
-        self._cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES, include_dashboard=False)
+        # As any real cluster has one: Ray Train asks it before it frees what a run whose driver died had reserved.
+        dashboard = {"include_dashboard": True, "dashboard_port": free_ports(1)[0]}
+        self._cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES, **dashboard)
         self.address = self._cluster.address
         self.environment = {**os.environ, "RAY_ADDRESS": self.address, "OMP_NUM_THREADS": "1"}
 
@@ -96,6 +100,19 @@ class SmallCluster:
             fillers = [Filler.options(scheduling_strategy=node).remote() for node in nodes]
             ray.get([filler.fill.remote(int(share * STORE_BYTES / PUT_BYTES)) for filler in fillers])
             yield
+        finally:
+            ray.shutdown()
+
+    def held_cpus(self) -> float:
+        """CPUs that something still holds, after `FREED_S` in which all that has ended may free its own."""
+        import ray
+
+        def held() -> float:
+            return ray.cluster_resources().get("CPU", 0) - ray.available_resources().get("CPU", 0)
+
+        ray.init(self.address, log_to_driver=False, logging_level="ERROR")
+        try:
+            return 0.0 if wait_until(lambda: not held(), FREED_S) else held()
         finally:
             ray.shutdown()
 

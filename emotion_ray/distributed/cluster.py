@@ -31,6 +31,7 @@ class Place:
         nodes: machines in it.
         cpus, gpus: of all its machines.
         machines: what each has.
+        free_cpus: that no job held when this process joined.
     """
 
     own: bool
@@ -38,10 +39,12 @@ class Place:
     cpus: float
     gpus: float
     machines: tuple[Machine, ...]
+    free_cpus: float
 
     def __str__(self) -> str:
         kind = "this machine" if self.own else f"a cluster of {self.nodes} node{'s' if self.nodes > 1 else ''}"
-        return f"{kind}: {self.cpus:g} CPU, {self.gpus:g} GPU"
+        free = f" ({self.free_cpus:g} CPU free now)" if self.free_cpus < self.cpus else ""
+        return f"{kind}: {self.cpus:g} CPU, {self.gpus:g} GPU{free}"
 
 
 @contextmanager
@@ -90,7 +93,8 @@ def connected(cpus: int | None = None, metrics: bool = False) -> Iterator[Place]
         total = ray.cluster_resources()
         resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         machines = tuple(Machine(one.get("CPU", 0), one.get("GPU", 0)) for one in resources)
-        yield Place(own, len(machines), total.get("CPU", 0), total.get("GPU", 0), machines)
+        cpus, free = total.get("CPU", 0), ray.available_resources().get("CPU", 0)
+        yield Place(own, len(machines), cpus, total.get("GPU", 0), machines, free)
     finally:
         if not had_connection:
             ray.shutdown()

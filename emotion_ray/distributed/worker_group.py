@@ -96,7 +96,7 @@ def train_together(
         cause = (lines or [type(error).__name__])[-1]
         raise EmotionRayError(
             f"training failed {max_failures + 1} times, the last time by: {cause:.300}; "
-            "see that the machines have memory to spare, then go on with --resume"
+            "see that the machines have free CPUs and memory to spare, then go on with --resume"
         ) from None
     if folder.exists(FAILED):
         raise EmotionRayError(json.loads(folder.read(FAILED))["reason"])
