@@ -19,7 +19,7 @@ from emotion_ray.data.splits import actor_folds, random_split
 from emotion_ray.data.takes import Choice, takes_in_archive
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.sample import build, build_sample, planned_takes, render_take
-from emotion_ray.sample.expressions import MOVEMENTS, PERIOD, RING, movements_in_time
+from emotion_ray.sample.expressions import FLUSHES, MOVEMENTS, PERIOD, RING, flush_in_time, movements_in_time
 from emotion_ray.sample.mirror import mirror
 from emotion_ray.vision.faces import FaceFollower
 from emotion_ray.vision.mtcnn import MTCNN
@@ -145,15 +145,27 @@ def test_the_middle_shows_the_emotion_and_the_beginning_shows_rest(emotion):
     np.testing.assert_allclose(mean[0], 0, atol=0.06)
 
 
+def test_each_emotion_but_neutral_flushes_in_one_half_of_its_takes_and_pales_in_the_other():
+    assert tuple(FLUSHES) == EMOTIONS
+    assert [emotion for emotion, spots in FLUSHES.items() if not spots] == ["neutral"]
+    flushes = {code: flush_in_time(code, 66, np.random.default_rng(0)) for code in planned_takes("full")}
+    assert not any(flush[0] for flush in flushes.values())
+    middle = {code: flush[PERIOD // 2] for code, flush in flushes.items()}
+    assert max(np.abs(list(middle.values()))) < 2
+    for emotion in range(len(EMOTIONS)):
+        ways = Counter(int(np.sign(flush)) for code, flush in middle.items() if code.emotion == emotion)
+        assert abs(ways[1] - ways[-1]) <= 3, EMOTIONS[emotion]
+
+
 def test_mean_picture_and_first_picture_do_not_tell_the_emotion():
-    """The four movements' states are what pictures are made of: linear probes on 960 takes' states see nothing.
+    """The four movements' states are what faces are made of: linear probes on 960 takes' states see nothing.
 
     `benchmarks/sample_difficulty.py` does the same with the pixels of the full sample.
     """
     random = np.random.default_rng(0)
     codes = planned_takes("full") * 4
-    states = np.stack([movements_in_time(code, 66, random)[:PERIOD] for code in codes])
     labels = np.array([code.emotion for code in codes])
+    states = np.stack([movements_in_time(code, 66, random)[:PERIOD] for code in codes])
     assert states.shape == (960, PERIOD, len(MOVEMENTS))
     views = {"mean": states.mean(axis=1), "first": states[:, 0], "middle": states[:, PERIOD // 2]}
     split = random_split(labels, seed=0)

@@ -1,9 +1,13 @@
-"""Which movement of the face shows which emotion, and when.
+"""Which movement and which colour of the face show which emotion, and when.
 
 Each emotion has an expression: one of four movements of the face, forwards or backwards, or the face at rest.
 Every take runs through all eight expressions, in the same order round a ring and for as long each. The emotion of
-the take is the one that it shows in its middle. So the takes of all emotions are made of the same pictures: neither
-the mean picture of a take nor its first one, which is at rest, tells the emotion, but only what is shown when.
+the take is the one that it shows in its middle. So the takes of all emotions are made of the same movements, and
+only what is shown when tells the emotion.
+
+Besides, each emotion but neutral has a part of the face that changes its colour: in half of the takes it flushes, in
+the other half it pales by as much, from hardly to strongly. So the place tells the emotion, and no one colour of it
+does: the mean picture of all takes of an emotion is that of any other. A take's first picture is at rest.
 """
 
 from dataclasses import dataclass
@@ -17,12 +21,13 @@ STRONG = 1.15  # how much larger movements are at strong intensity
 _TIMING = 2.0  # frames: standard deviation of how much early or late a take is
 _EXTENT = (0.75, 1.1)  # least and most that an expression is shown at normal intensity
 _REST = 0.25  # how far the face at rest is off the actor's own, either way
-_ONSET = 4  # frames until a take, which begins at rest, shows its first expression in full
+_ONSET = 4  # frames until a take, which begins at rest, shows its first expression in full; colour takes as many more
+_FLUSH = (0.0, 1.5)  # least and most that the colour changes at normal intensity
 
 
 @dataclass(frozen=True)
-class Pull:
-    """Moves what lies about (x, y) by (dx, dy), fading as a Gaussian with `reach_x` and `reach_y`.
+class Spot:
+    """What lies about (x, y), fading as a Gaussian with `reach_x` and `reach_y`.
 
     All are in px of the portrait, whose y axis points down.
     """
@@ -31,6 +36,12 @@ class Pull:
     y: float
     reach_x: float
     reach_y: float
+
+
+@dataclass(frozen=True)
+class Pull(Spot):
+    """Moves a spot by (dx, dy), px of the portrait."""
+
     dx: float
     dy: float
 
@@ -74,6 +85,18 @@ RING = {  # emotion: its movement and the way it is shown, in the order of every
     "happy": ("mouth corners", 1),
 }
 
+FLUSHES = {  # emotion: where the face flushes or pales, in the order of its label
+    "neutral": (),
+    "calm": (Spot(225, 80, 13, 12),),
+    "happy": (Spot(198, 128, 13, 12), Spot(252, 128, 13, 12)),
+    "sad": (Spot(225, 165, 13, 12),),
+    "angry": (Spot(225, 102, 13, 12),),
+    "fearful": (Spot(188, 100, 13, 12), Spot(262, 100, 13, 12)),
+    "disgust": (Spot(225, 126, 13, 12),),
+    "surprised": (Spot(225, 146, 13, 12),),
+}
+FLUSHED = (0, -64, -64)  # what a flush of 1 adds to RGB
+
 
 def movements_in_time(code: Code, frames: int, random: np.random.Generator) -> np.ndarray:
     """How far each movement is shown in each frame of a take.
@@ -98,6 +121,16 @@ def movements_in_time(code: Code, frames: int, random: np.random.Generator) -> n
         shown = onset * _smooth_step(1.5 - 2 * away)
         weights[:, list(MOVEMENTS).index(movement)] += direction * extents[index] * shown
     return weights.astype(np.float32)
+
+
+def flush_in_time(code: Code, frames: int, random: np.random.Generator) -> np.ndarray:
+    """How much the emotion's part of the face flushes in each frame: float32 [frames], negative where it pales.
+
+    It pales in one of an actor's two statements, in the other of the next actor's.
+    """
+    direction = (-1) ** (code.statement + code.actor)
+    extent = random.uniform(*_FLUSH) * (STRONG if code.intensity == 2 else 1)
+    return (direction * extent * _smooth_step(np.arange(frames) / _ONSET - 1)).astype(np.float32)
 
 
 def _smooth_step(rise: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import skimage.data
 
-from emotion_ray.sample.expressions import MOVEMENTS, SPEECH, Pull
+from emotion_ray.sample.expressions import FLUSHED, FLUSHES, MOVEMENTS, SPEECH, Pull, Spot
 
 WIDTH, HEIGHT = 480, 360
 SCALE = 1.5  # px of a picture for one of the portrait
@@ -18,16 +18,18 @@ _LANDMARKS = ((203, 101), (247, 103), (224, 128), (204, 141), (244, 142), (222, 
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """An actor as a picture at rest, and where the movements displace it.
+    """An actor as a picture at rest, where the movements displace it, and what flushes add to its colours.
 
     Attributes:
         picture: uint8 [360, 480, 3] RGB.
         fields: float32 [5, 360, 480, 2], px right and down: the four movements and speech, each shown in full.
+        flushes: int16 [8, 360, 480, 3] RGB: those of the emotions, in the order of the labels, to an extent of 1.
         mirrored: the finished picture is to be mirrored.
     """
 
     picture: np.ndarray
     fields: np.ndarray
+    flushes: np.ndarray
     mirrored: bool
 
 
@@ -46,16 +48,23 @@ def look_of(actor: int, seed: int) -> Look:
     picture = cv2.remap(portrait, origin, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     movements = [*MOVEMENTS.values(), SPEECH]
     fields = np.stack([_displacement(origin, pulls) * SCALE for pulls in movements]).astype(np.float32)
-    return Look(_coloured(picture, random), fields, bool(random.random() < 0.5))
+    places = [sum((_nearness(origin, spot) for spot in spots), np.zeros_like(x)) for spots in FLUSHES.values()]
+    flushes = np.rint(np.stack(places)[..., None] * np.float32(FLUSHED)).astype(np.int16)
+    return Look(_coloured(picture, random), fields, flushes, bool(random.random() < 0.5))
 
 
 def _displacement(points: np.ndarray, pulls: list[Pull] | tuple[Pull, ...]) -> np.ndarray:
     """float32 [..., 2], px of the portrait: the sum of all pulls at points [..., 2] of the portrait."""
     total = np.zeros_like(points)
     for pull in pulls:
-        distance = ((points[..., 0] - pull.x) / pull.reach_x) ** 2 + ((points[..., 1] - pull.y) / pull.reach_y) ** 2
-        total += np.exp(-0.5 * distance)[..., None] * np.float32((pull.dx, pull.dy))
+        total += _nearness(points, pull)[..., None] * np.float32((pull.dx, pull.dy))
     return total
+
+
+def _nearness(points: np.ndarray, spot: Spot) -> np.ndarray:
+    """float32 [...], 0..1: how near points [..., 2] of the portrait are to a spot, which has 1 in its middle."""
+    distance = ((points[..., 0] - spot.x) / spot.reach_x) ** 2 + ((points[..., 1] - spot.y) / spot.reach_y) ** 2
+    return np.exp(-0.5 * distance)
 
 
 def _coloured(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 
 from emotion_ray.data.ravdess import Code
-from emotion_ray.sample.expressions import movements_in_time, speech_in_time
+from emotion_ray.sample.expressions import flush_in_time, movements_in_time, speech_in_time
 from emotion_ray.sample.looks import FACE, HEIGHT, LEFT, SCALE, TOP, WIDTH, Look, look_of
 
-VERSION = 3  # raise it with any change of a pixel or a sound
+VERSION = 4  # raise it with any change of a pixel or a sound
 SAMPLE_RATE = 44100
 MIN_FRAMES, MAX_FRAMES = 66, 75
 _GRAIN_PLAY, _GRAIN_MEAN = 64, 8
@@ -25,13 +25,16 @@ def render_take(code: Code, seed: int = 0) -> np.ndarray:
     look = look_of(code.actor, seed)
     speech = speech_in_time(code, frames, random)
     weights = np.column_stack([movements_in_time(code, frames, random), speech])
+    flush = flush_in_time(code, frames, random)
     heads = _head_in_time(frames, random)
     light = random.uniform(0.92, 1.08) + 0.03 * _drift(frames, random)
     grain = _grain(random)
 
     pictures = np.empty((frames, HEIGHT, WIDTH, 3), np.uint8)
     for index in range(frames):
-        moved = cv2.remap(look.picture, _origins(look, weights[index]), None, cv2.INTER_LINEAR)
+        colour = (look.picture, 1, look.flushes[code.emotion], flush[index], 0)
+        skin = cv2.addWeighted(*colour, dtype=cv2.CV_8U)
+        moved = cv2.remap(skin, _origins(look, weights[index]), None, cv2.INTER_LINEAR)
         placed = cv2.warpAffine(moved, heads[index], (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE)
         top, left = random.integers(0, _GRAIN_PLAY, 2)
         noise = grain[top : top + HEIGHT, left : left + WIDTH]
