@@ -6,8 +6,8 @@ the take is the one that it shows in its middle. So the takes of all emotions ar
 only what is shown when tells the emotion.
 
 Besides, each emotion but neutral has a part of the face that changes its colour: in half of the takes it flushes, in
-the other half it pales by as much, from hardly to strongly. So the place tells the emotion, and no one colour of it
-does: the mean picture of all takes of an emotion is that of any other. A take's first picture is at rest.
+the other half it pales by as much. So the place tells the emotion, and no one colour of it does: the mean picture of
+all takes of an emotion is that of any other. A take's first picture is at rest, and one take in ten shows no colour.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,8 @@ _TIMING = 2.0  # frames: standard deviation of how much early or late a take is
 _EXTENT = (0.75, 1.1)  # least and most that an expression is shown at normal intensity
 _REST = 0.25  # how far the face at rest is off the actor's own, either way
 _ONSET = 4  # frames until a take, which begins at rest, shows its first expression in full; colour takes as many more
-_FLUSH = (0.0, 1.5)  # least and most that the colour changes at normal intensity
+_FLUSH = (0.5, 1.5)  # least and most that the colour changes at normal intensity, where it does
+_COLOURLESS = 0.1  # share of takes in which it does not
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ FLUSHES = {  # emotion: where the face flushes or pales, in the order of its lab
     "disgust": (Spot(225, 126, 13, 12),),
     "surprised": (Spot(225, 146, 13, 12),),
 }
-FLUSHED = (0, -64, -64)  # what a flush of 1 adds to RGB
+FLUSHED = (0, -80, -80)  # what a flush of 1 adds to RGB
 
 
 def movements_in_time(code: Code, frames: int, random: np.random.Generator) -> np.ndarray:
@@ -129,7 +130,7 @@ def flush_in_time(code: Code, frames: int, random: np.random.Generator) -> np.nd
     It pales in one of an actor's two statements, in the other of the next actor's.
     """
     direction = (-1) ** (code.statement + code.actor)
-    extent = random.uniform(*_FLUSH) * (STRONG if code.intensity == 2 else 1)
+    extent = random.uniform(*_FLUSH) * (STRONG if code.intensity == 2 else 1) * (random.random() >= _COLOURLESS)
     return (direction * extent * _smooth_step(np.arange(frames) / _ONSET - 1)).astype(np.float32)
 
 
