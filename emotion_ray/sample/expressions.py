@@ -6,7 +6,7 @@ the take is the one that it shows in its middle. So the takes of all emotions ar
 only what is shown when tells the emotion.
 
 Besides, each emotion but neutral has a part of the face that changes its colour: in half of the takes it flushes, in
-the other half it pales by as much. So the place tells the emotion, and no one colour of it does: the mean picture of
+the other half it pales as much. So the place tells the emotion, and no one colour of it does: the mean picture of
 all takes of an emotion is that of any other. A take's first picture is at rest, and one take in ten shows no colour.
 """
 
@@ -19,11 +19,10 @@ from emotion_ray.data.ravdess import EMOTIONS, Code
 PERIOD = 60  # frames in which a take runs through all expressions: what a clip holds
 STRONG = 1.15  # how much larger movements are at strong intensity
 _TIMING = 2.0  # frames: standard deviation of how much early or late a take is
-_EXTENT = (0.75, 1.1)  # least and most that an expression is shown at normal intensity
+_EXTENT = (0.75, 1.1)  # least and most that an expression, or its colour, is shown at normal intensity
 _REST = 0.25  # how far the face at rest is off the actor's own, either way
 _ONSET = 4  # frames until a take, which begins at rest, shows its first expression in full; colour takes as many more
-_FLUSH = (0.5, 1.5)  # least and most that the colour changes at normal intensity, where it does
-_COLOURLESS = 0.1  # share of takes in which it does not
+_COLOURLESS = 0.1  # share of takes without its colour
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ FLUSHES = {  # emotion: where the face flushes or pales, in the order of its lab
     "disgust": (Spot(225, 126, 13, 12),),
     "surprised": (Spot(225, 146, 13, 12),),
 }
-FLUSHED = (0, -80, -80)  # what a flush of 1 adds to RGB
+FLUSHED = (0, -64, -64)  # what a flush of 1 adds to RGB; with 80 it shifts the boxes of faces, which tells too much
 
 
 def movements_in_time(code: Code, frames: int, random: np.random.Generator) -> np.ndarray:
@@ -124,13 +123,15 @@ def movements_in_time(code: Code, frames: int, random: np.random.Generator) -> n
     return weights.astype(np.float32)
 
 
-def flush_in_time(code: Code, frames: int, random: np.random.Generator) -> np.ndarray:
+def flush_in_time(code: Code, frames: int, seed: int) -> np.ndarray:
     """How much the emotion's part of the face flushes in each frame: float32 [frames], negative where it pales.
 
-    It pales in one of an actor's two statements, in the other of the next actor's.
+    An actor's two statements are a pair: as much as the face flushes in one, it pales in the other. Without that,
+    what is left of the colours in the mean picture would tell many takes' emotion.
     """
+    pair = np.random.default_rng([seed, code.actor, code.emotion, code.intensity, code.repetition])
+    extent = pair.uniform(*_EXTENT) * (STRONG if code.intensity == 2 else 1) * (pair.random() >= _COLOURLESS)
     direction = (-1) ** (code.statement + code.actor)
-    extent = random.uniform(*_FLUSH) * (STRONG if code.intensity == 2 else 1) * (random.random() >= _COLOURLESS)
     return (direction * extent * _smooth_step(np.arange(frames) / _ONSET - 1)).astype(np.float32)
 
 

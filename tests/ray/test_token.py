@@ -20,18 +20,17 @@ from emotion_ray.distributed.cluster import connected
 from listening import listening
 from memory import tree
 
-JOINS = "import ray, sys; ray.init(sys.argv[1]); print('joined')"
-
 with connected(1):
     import ray
     ray.get(ray.remote(lambda: 0).remote())
     ports = [[name, *place] for place, name in listening(tree(os.getpid())).items()]
     address = ray.get_runtime_context().gcs_address
-    intruder = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a-guess"}
-    tried = subprocess.run([sys.executable, "-c", JOINS, address], capture_output=True, text=True, env=intruder)
-    mode = os.environ.get("RAY_AUTH_MODE")
-    print(json.dumps({"code": tried.returncode, "out": tried.stdout, "err": tried.stderr, "mode": mode,
-                      "ports": ports}))
+    ask = [sys.executable, "-m", "ray.scripts.scripts", "status", "--address", address]
+    answers = {}
+    for who, token in (("owner", {}), ("intruder", {"RAY_AUTH_TOKEN": "a-guess"})):
+        asked = subprocess.run(ask, capture_output=True, text=True, env={**os.environ, **token})
+        answers[who] = {"code": asked.returncode, "out": asked.stdout, "err": asked.stderr}
+    print(json.dumps({**answers, "mode": os.environ.get("RAY_AUTH_MODE"), "ports": ports}))
 """
 
 
@@ -64,10 +63,12 @@ def test_the_token_is_for_its_owner_alone(own):
 
 def test_who_has_not_the_token_is_turned_away(own):
     assert own["mode"] == "token"
-    assert own["code"] != 0
-    assert "joined" not in own["out"]
-    assert "AuthenticationError" in own["err"] or "authentication" in own["err"].lower()
-    assert "a-guess" not in own["err"]
+    assert own["owner"]["code"] == 0, own["owner"]["err"]
+    assert "Active" in own["owner"]["out"]
+    assert own["intruder"]["code"] != 0
+    assert "Active" not in own["intruder"]["out"]
+    assert "AuthenticationError" in own["intruder"]["err"]
+    assert "a-guess" not in own["intruder"]["err"]
 
 
 def test_it_listens_on_loopback_alone(own):
