@@ -5,9 +5,10 @@ Every take runs through all eight expressions, in the same order round a ring an
 the take is the one that it shows in its middle. So the takes of all emotions are made of the same movements, and
 only what is shown when tells the emotion.
 
-Besides, each emotion but neutral has a part of the face that changes its colour: in half of the takes it flushes, in
-the other half it pales as much. So the place tells the emotion, and no one colour of it does: the mean picture of
-all takes of an emotion is that of any other. A take's first picture is at rest, and one take in ten shows no colour.
+Besides, each emotion but neutral has a part of the face that changes its colour in the middle of a take: in half of
+the takes it flushes, in the other half it pales as much. So the place tells the emotion, and no one colour of it does:
+the mean picture of all takes of an emotion is that of any other. One take in ten shows no colour. (The colour shifts
+the boxes of found faces by a px, which a mean picture tells: so it is there for half of the time alone.)
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ STRONG = 1.15  # how much larger movements are at strong intensity
 _TIMING = 2.0  # frames: standard deviation of how much early or late a take is
 _EXTENT = (0.75, 1.1)  # least and most that an expression, or its colour, is shown at normal intensity
 _REST = 0.25  # how far the face at rest is off the actor's own, either way
-_ONSET = 4  # frames until a take, which begins at rest, shows its first expression in full; colour takes as many more
+_ONSET = 4  # frames until a take, which begins at rest, shows its first expression in full, or a colour
+_COLOURED = 28  # frames in a take's middle in which the face is not of its own colour
 _COLOURLESS = 0.1  # share of takes without its colour
 
 
@@ -95,7 +97,7 @@ FLUSHES = {  # emotion: where the face flushes or pales, in the order of its lab
     "disgust": (Spot(225, 126, 13, 12),),
     "surprised": (Spot(225, 146, 13, 12),),
 }
-FLUSHED = (0, -64, -64)  # what a flush of 1 adds to RGB; with 80 it shifts the boxes of faces, which tells too much
+FLUSHED = (0, -88, -88)  # what a flush of 1 adds to RGB
 
 
 def movements_in_time(code: Code, frames: int, random: np.random.Generator) -> np.ndarray:
@@ -132,7 +134,8 @@ def flush_in_time(code: Code, frames: int, seed: int) -> np.ndarray:
     pair = np.random.default_rng([seed, code.actor, code.emotion, code.intensity, code.repetition])
     extent = pair.uniform(*_EXTENT) * (STRONG if code.intensity == 2 else 1) * (pair.random() >= _COLOURLESS)
     direction = (-1) ** (code.statement + code.actor)
-    return (direction * extent * _smooth_step(np.arange(frames) / _ONSET - 1)).astype(np.float32)
+    off_middle = np.abs(np.arange(frames) - PERIOD / 2)
+    return (direction * extent * _smooth_step((_COLOURED / 2 - off_middle) / _ONSET)).astype(np.float32)
 
 
 def _smooth_step(rise: np.ndarray) -> np.ndarray:
