@@ -15,7 +15,7 @@ from listening import on_loopback
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(150)]
 
 STARTS = """
-import json, os, subprocess, sys
+import json, os, subprocess, sys, time
 from emotion_ray.distributed.cluster import connected
 from listening import listening
 from memory import tree
@@ -26,10 +26,15 @@ with connected(1):
     ports = [[name, *place] for place, name in listening(tree(os.getpid())).items()]
     address = ray.get_runtime_context().gcs_address
     ask = [sys.executable, "-m", "ray.scripts.scripts", "status", "--address", address]
-    answers = {}
-    for who, token in (("owner", {}), ("intruder", {"RAY_AUTH_TOKEN": "a-guess"})):
+
+    def answer(**token):
         asked = subprocess.run(ask, capture_output=True, text=True, env={**os.environ, **token})
-        answers[who] = {"code": asked.returncode, "out": asked.stdout, "err": asked.stderr}
+        return {"code": asked.returncode, "out": asked.stdout, "err": asked.stderr}
+
+    owner, until = answer(), time.monotonic() + 60
+    while "No cluster status" in owner["out"] and time.monotonic() < until:  # which comes some seconds after Ray
+        owner = answer()
+    answers = {"owner": owner, "intruder": answer(RAY_AUTH_TOKEN="a-guess")}
     print(json.dumps({**answers, "mode": os.environ.get("RAY_AUTH_MODE"), "ports": ports}))
 """
 
