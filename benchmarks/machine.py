@@ -15,7 +15,7 @@ def facts() -> dict[str, str]:
     return {
         "commit": _commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "hardware": f"{_processor()}, {os.cpu_count()} cores",
+        "hardware": ", ".join([_processor(), f"{os.cpu_count()} cores", *_gpus()]),
         "software": f"Python {platform.python_version()}, PyTorch {torch.__version__}",
     }
 
@@ -27,11 +27,16 @@ def made_by(command: str, about: dict[str, str]) -> str:
 
 
 def _commit() -> str:
+    """Of the repository; where this is a copy without its history, what $COMMIT says."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return os.environ.get("COMMIT", "unknown")
+
+
+def _gpus() -> list[str]:
+    return [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
 
 
 def _processor() -> str:

@@ -5,6 +5,7 @@ from plain_models import PlainAttention, PlainLSTM
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.models.architectures import build, told_by_weights, with_weights
 from emotion_ray.models.backbone import to_input
+from emotion_ray.models.lstm import in_one_piece
 from emotion_ray.settings import AttentionSettings, LSTMSettings
 
 DEFAULTS = {"lstm": LSTMSettings(), "attention": AttentionSettings()}
@@ -165,3 +166,15 @@ def test_weights_of_another_model_are_refused(broken):
 def test_sizes_out_of_range_are_refused(make, message):
     with pytest.raises(EmotionRayError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    "sizes", [LSTMSettings(hidden_size=5), LSTMSettings(hidden_size=5, layers=2, bidirectional=True)]
+)
+def test_weights_in_one_piece_are_the_same_weights_with_the_biases_last(sizes):
+    model = small("lstm", sizes)
+    weights = [weight for layer in model.lstm.all_weights for weight in layer]
+    placed = in_one_piece(weights)
+    assert all(torch.equal(one, other) for one, other in zip(placed, weights, strict=True))
+    places = [one.storage_offset() for one in sorted(placed, key=lambda one: -one.dim())]
+    assert places == sorted(places) and len({one.untyped_storage().data_ptr() for one in placed}) == 1

@@ -10,7 +10,7 @@ import ray
 import ray.train
 import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchTrainer, get_device
+from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.train.v2.api.callback import UserCallback
 from ray.train.v2.api.exceptions import TrainingFailedError
 
@@ -79,6 +79,8 @@ def train_together(
     trainer = TorchTrainer(
         _train,
         train_loop_config={"task": task},
+        # Workers that share a GPU can't speak through NCCL, which wants one for each.
+        torch_config=TorchConfig(backend="nccl" if need.gpus >= 1 else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=workers, use_gpu=need.gpus > 0, resources_per_worker=need.resources, accelerator_type=None
         ),

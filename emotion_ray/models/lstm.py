@@ -91,6 +91,8 @@ class LSTMClassifier(nn.Module):
         for direction in range(self._directions):
             weights[4 * direction] = identity[gates * direction : gates * (direction + 1)]
             weights[4 * direction + 2] = torch.zeros_like(weights[4 * direction + 2])
+        if features_BTF.is_cuda:
+            weights = in_one_piece(weights)
         state = features_BTF.new_zeros(lstm.num_layers * self._directions, len(features_BTF), lstm.hidden_size)
         how = (True, lstm.num_layers, lstm.dropout, self.training, lstm.bidirectional)
         with torch.autocast(features_BTF.device.type, enabled=False):  # rounding adds up over the frames
@@ -99,3 +101,14 @@ class LSTMClassifier(nn.Module):
             packed = pack_padded_sequence(features_BTF, num_frames_B, batch_first=True, enforce_sorted=False)
             hidden = torch.lstm(packed.data, packed.batch_sizes, (state, state), weights, *how)[1]
             return hidden.index_select(1, packed.unsorted_indices)
+
+
+def in_one_piece(weights: list[Tensor]) -> list[Tensor]:
+    """The same weights, one after the other in memory as cuDNN wants them: all matrices, then all biases.
+
+    It would copy them itself at every call, and warn of it.
+    """
+    in_order = [one for one in weights if one.dim() == 2] + [one for one in weights if one.dim() == 1]
+    flat = torch.cat([one.flatten() for one in in_order]).split([one.numel() for one in in_order])
+    placed = iter(flat[: len(weights) // 2]), iter(flat[len(weights) // 2 :])
+    return [next(placed[2 - one.dim()]).view(one.shape) for one in weights]
