@@ -12,6 +12,7 @@ import json
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
@@ -55,6 +56,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--page", type=Path, help="and here, as a page of Markdown")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each model (3)")
     parser.add_argument("--threads", type=int, default=2, help="threads PyTorch trains with (2)")
+    parser.add_argument("--device", default="cpu", help="where it trains: cpu or cuda (cpu)")
+    parser.add_argument("--scratch", type=Path, help="keep the samples that are rendered in this folder")
     options = parser.parse_args(arguments)
     keep_freed_memory()
     torch.set_num_threads(options.threads)
@@ -70,7 +73,7 @@ def main(arguments: list[str]) -> int:
         got = ", ".join(f"{value:.3f}" for value in values)
         lines.append(line(bool(within), what, " and ".join(filter(None, bounds)), got))
 
-    with tempfile.TemporaryDirectory() as scratch:
+    with nullcontext(options.scratch) if options.scratch else tempfile.TemporaryDirectory() as scratch:
         samples = {size: clips_of(Path(scratch) / size, size) for size in SIZES}
     for size, (clips, found) in samples.items():
         check(f"faces_{size}", f"{size}: frames in which MTCNN finds the face", found, 1.0, None)
@@ -82,19 +85,26 @@ def main(arguments: list[str]) -> int:
 
     clips, _ = samples["full"]
     for model, least in LEAST.items():
-        accuracies = [random_accuracy(model, clips, seed) for seed in seeds]
+        accuracies = [random_accuracy(model, clips, seed, options.device) for seed in seeds]
         check(f"{model}_random", f"full: {model}, random split, seeds 0..{options.seeds - 1}", accuracies, least, MOST)
         if max(accuracies) < LEARNT:
             continue
-        unseen = actor_accuracy(model, clips)
+        unseen = actor_accuracy(model, clips, options.device)
         check(f"{model}_actor", f"full: {model}, two actors not trained on", unseen, LEARNT, MOST)
         labels = np.random.default_rng(0).permutation(clips.emotion)
-        control = random_accuracy(model, replace(clips, emotion=labels), 0)
+        control = random_accuracy(model, replace(clips, emotion=labels), 0, options.device)
         count = len(random_split(labels, 0).test)
         low, high = (bound / count for bound in binom.interval(0.95, count, CHANCE))
         check(f"{model}_permuted", f"full: {model}, labels permuted, binomial 95% of chance", control, low, high)
 
-    result = {"benchmark": "sample", **facts(), "sample": VERSION, "figures": figures, "lines": lines}
+    result = {
+        "benchmark": "sample",
+        **facts(),
+        "device": options.device,
+        "sample": VERSION,
+        "figures": figures,
+        "lines": lines,
+    }
     for path, text in ((options.json, json.dumps(result, indent=2)), (options.page, page(result))):
         if path:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +120,8 @@ def page(result: dict) -> str:
         f"{made_by('sample_difficulty.py --page', result)} Version {result['sample']} of the sample.",
         "",
         "No figure here is a RAVDESS result: all clips are of the synthetic sample, rendered from one portrait. "
-        "Accuracies are of trainings at the default settings, after the last of 30 epochs.",
+        f"Accuracies are of trainings at the default settings, after the last of 30 epochs, with --device "
+        f"{result['device']}.",
         "",
         "| | what was measured, what was asked, what was got |",
         "|---|---|",
@@ -155,22 +166,22 @@ def probe_accuracy(pictures: np.ndarray, labels: np.ndarray, seed: int) -> float
     return float(probe.fit(flat[split.train], labels[split.train]).score(flat[split.test], labels[split.test]))
 
 
-def random_accuracy(model: str, clips: Clips, seed: int) -> float:
+def random_accuracy(model: str, clips: Clips, seed: int, device: str) -> float:
     """Accuracy after the last epoch of a default training, on the random split of this seed."""
     split = random_split(clips.emotion, seed)
-    return trained_accuracy(model, clips, split.train, split.test, seed)
+    return trained_accuracy(model, clips, split.train, split.test, seed, device)
 
 
-def actor_accuracy(model: str, clips: Clips) -> float:
+def actor_accuracy(model: str, clips: Clips, device: str) -> float:
     """The same on the actors of the first fold, trained on all other actors."""
     test = actor_splits(clips.emotion, clips.actor, clips.clip_id, seed=0)[0].test
-    return trained_accuracy(model, clips, np.setdiff1d(np.arange(len(clips)), test), test, seed=0)
+    return trained_accuracy(model, clips, np.setdiff1d(np.arange(len(clips)), test), test, 0, device)
 
 
-def trained_accuracy(model: str, clips: Clips, train: np.ndarray, test: np.ndarray, seed: int) -> float:
+def trained_accuracy(model: str, clips: Clips, train: np.ndarray, test: np.ndarray, seed: int, device: str) -> float:
     settings = TrainSettings(seed=seed)
     training = clips.take(train)
-    *_, last = fit(new_model(model, settings, training), training, clips.take(test), settings)
+    *_, last = fit(new_model(model, settings, training), training, clips.take(test), settings, device)
     return last.record["val_accuracy"]
 
 
