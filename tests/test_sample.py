@@ -20,7 +20,17 @@ from emotion_ray.data.splits import actor_folds, random_split
 from emotion_ray.data.takes import Choice, takes_in_archive
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.sample import build, build_sample, planned_takes, render_take
-from emotion_ray.sample.expressions import FLUSHES, MOVEMENTS, PERIOD, RING, flush_in_time, movements_in_time
+from emotion_ray.sample.expressions import (
+    FLUSH,
+    LARGEST_FLUSH,
+    MOVEMENTS,
+    PARTS,
+    PERIOD,
+    RING,
+    flush_in_time,
+    movements_in_time,
+)
+from emotion_ray.sample.looks import look_of
 from emotion_ray.sample.mirror import mirror
 from emotion_ray.vision.faces import FaceFollower
 from emotion_ray.vision.mtcnn import MTCNN
@@ -147,8 +157,8 @@ def test_the_middle_shows_the_emotion_and_the_beginning_shows_rest(emotion):
 
 
 def test_each_emotion_but_neutral_flushes_in_one_half_of_its_takes_and_pales_in_the_other():
-    assert tuple(FLUSHES) == EMOTIONS
-    assert [emotion for emotion, spots in FLUSHES.items() if not spots] == ["neutral"]
+    assert tuple(PARTS) == EMOTIONS
+    assert [emotion for emotion, spots in PARTS.items() if not spots] == ["neutral"]
     flushes = {code: flush_in_time(code, 66, seed=0) for code in planned_takes("full")}
     assert not any(flush[0] for flush in flushes.values())
     middle = {code: flush[PERIOD // 2] for code, flush in flushes.items()}
@@ -159,6 +169,21 @@ def test_each_emotion_but_neutral_flushes_in_one_half_of_its_takes_and_pales_in_
     assert len(pairs) > 100
     assert all(flush == -other for flush, other in pairs)
     assert abs(sum(np.sign(flush) for flush, _ in pairs)) < 20
+
+
+def test_a_part_of_the_face_can_pale_as_far_as_it_flushes():
+    look = look_of(2, seed=0)
+    reach = np.abs(look.flushes.astype(float)).max(axis=0) * LARGEST_FLUSH
+    assert reach.max() > 90
+    assert (look.picture - reach > -1).all() and (look.picture + reach < 256).all()
+
+
+def test_the_parts_of_the_face_are_apart():
+    flushes = look_of(1, seed=0).flushes[1:, ..., 1].astype(float)  # a flush takes green and blue away
+    flat = flushes.reshape(len(flushes), -1)
+    alike = np.corrcoef(flat)[~np.eye(len(flat), dtype=bool)]
+    assert flat.min(axis=1).max() < 0.7 * FLUSH[1]
+    assert alike.max() < 0.6
 
 
 def test_mean_picture_and_first_picture_do_not_tell_the_emotion():

@@ -20,10 +20,10 @@ from emotion_ray.data.ravdess import EMOTIONS, Code
 PERIOD = 60  # frames in which a take runs through all expressions: what a clip holds
 STRONG = 1.15  # how much larger movements are at strong intensity
 _TIMING = 2.0  # frames: standard deviation of how much early or late a take is
-_EXTENT = (0.75, 1.1)  # least and most that an expression, or its colour, is shown at normal intensity
+_EXTENT = (0.75, 1.1)  # least and most that an expression, or a colour, is shown at normal intensity
 _REST = 0.25  # how far the face at rest is off the actor's own, either way
-_ONSET = 4  # frames until a take, which begins at rest, shows its first expression in full, or a colour
-_COLOURED = 28  # frames in a take's middle in which the face is not of its own colour
+_ONSET = 4  # frames until a take, which begins at rest, shows its first expression in full
+_COLOURED = 32  # frames in a take's middle in which a part of the face is not of its own colour
 _COLOURLESS = 0.1  # share of takes without its colour
 
 
@@ -87,9 +87,9 @@ RING = {  # emotion: its movement and the way it is shown, in the order of every
     "happy": ("mouth corners", 1),
 }
 
-FLUSHES = {  # emotion: where the face flushes or pales, in the order of its label
+PARTS = {  # emotion: the part of the face whose colour shows it, in the order of the labels
     "neutral": (),
-    "calm": (Spot(225, 80, 13, 12),),
+    "calm": (Spot(201, 160, 11, 11), Spot(247, 160, 11, 11)),
     "happy": (Spot(198, 128, 13, 12), Spot(252, 128, 13, 12)),
     "sad": (Spot(225, 165, 13, 12),),
     "angry": (Spot(225, 102, 13, 12),),
@@ -97,7 +97,8 @@ FLUSHES = {  # emotion: where the face flushes or pales, in the order of its lab
     "disgust": (Spot(225, 126, 13, 12),),
     "surprised": (Spot(225, 146, 13, 12),),
 }
-FLUSHED = (0, -88, -88)  # what a flush of 1 adds to RGB
+FLUSH = (0, -100, -100)  # what a flush of 1 adds to RGB where it is deepest
+LARGEST_FLUSH = _EXTENT[1] * STRONG
 
 
 def movements_in_time(code: Code, frames: int, random: np.random.Generator) -> np.ndarray:
@@ -126,7 +127,7 @@ def movements_in_time(code: Code, frames: int, random: np.random.Generator) -> n
 
 
 def flush_in_time(code: Code, frames: int, seed: int) -> np.ndarray:
-    """How much the emotion's part of the face flushes in each frame: float32 [frames], negative where it pales.
+    """How much the emotion's part of the face is flushed in each frame: float32 [frames], negative where it is pale.
 
     An actor's two statements are a pair: as much as the face flushes in one, it pales in the other. Without that,
     what is left of the colours in the mean picture would tell many takes' emotion.

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import skimage.data
 
-from emotion_ray.sample.expressions import FLUSHED, FLUSHES, MOVEMENTS, SPEECH, Pull, Spot
+from emotion_ray.sample.expressions import FLUSH, LARGEST_FLUSH, MOVEMENTS, PARTS, SPEECH, Pull, Spot
 
 WIDTH, HEIGHT = 480, 360
 SCALE = 1.5  # px of a picture for one of the portrait
@@ -23,7 +23,7 @@ class Look:
     Attributes:
         picture: uint8 [360, 480, 3] RGB.
         fields: float32 [5, 360, 480, 2], px right and down: the four movements and speech, each shown in full.
-        flushes: int16 [8, 360, 480, 3] RGB: those of the emotions, in the order of the labels, to an extent of 1.
+        flushes: int16 [8, 360, 480, 3]: what a flush of 1 adds to RGB, by the emotion's label.
         mirrored: the finished picture is to be mirrored.
     """
 
@@ -48,9 +48,20 @@ def look_of(actor: int, seed: int) -> Look:
     picture = cv2.remap(portrait, origin, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     movements = [*MOVEMENTS.values(), SPEECH]
     fields = np.stack([_displacement(origin, pulls) * SCALE for pulls in movements]).astype(np.float32)
-    places = [sum((_nearness(origin, spot) for spot in spots), np.zeros_like(x)) for spots in FLUSHES.values()]
-    flushes = np.rint(np.stack(places)[..., None] * np.float32(FLUSHED)).astype(np.int16)
-    return Look(_coloured(picture, random), fields, flushes, bool(random.random() < 0.5))
+    coloured = _coloured(picture, random)
+    flushes = np.stack([_flush(coloured, origin, spots) for spots in PARTS.values()])
+    return Look(coloured, fields, flushes, bool(random.random() < 0.5))
+
+
+def _flush(picture: np.ndarray, origin: np.ndarray, spots: tuple[Spot, ...]) -> np.ndarray:
+    """int16 [360, 480, 3]: what a flush of these spots adds to a picture, whose px come from `origin`.
+
+    No more than can be added and taken away alike: what was cut off at black or white on one side alone would be
+    left in the mean of flushes and pallors.
+    """
+    near = sum((_nearness(origin, spot) for spot in spots), np.zeros(origin.shape[:2], np.float32))
+    room = np.minimum(picture, 255 - picture) / LARGEST_FLUSH
+    return np.rint(np.clip(near[..., None] * np.float32(FLUSH), -room, room)).astype(np.int16)
 
 
 def _displacement(points: np.ndarray, pulls: list[Pull] | tuple[Pull, ...]) -> np.ndarray:

@@ -32,8 +32,7 @@ def render_take(code: Code, seed: int = 0) -> np.ndarray:
 
     pictures = np.empty((frames, HEIGHT, WIDTH, 3), np.uint8)
     for index in range(frames):
-        colour = (look.picture, 1, look.flushes[code.emotion], flush[index], 0)
-        skin = cv2.addWeighted(*colour, dtype=cv2.CV_8U)
+        skin = cv2.addWeighted(look.picture, 1, look.flushes[code.emotion], flush[index], 0, dtype=cv2.CV_8U)
         moved = cv2.remap(skin, _origins(look, weights[index]), None, cv2.INTER_LINEAR)
         placed = cv2.warpAffine(moved, heads[index], (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE)
         top, left = random.integers(0, _GRAIN_PLAY, 2)
