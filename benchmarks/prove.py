@@ -45,15 +45,15 @@ def _results(name: str) -> tuple[str, ...]:
 
 
 PROOFS = (
-    Proof("proof", "accuracy.py"),
-    _bench("prepare"),
-    Proof("proof", "chaos_prepare.py"),
     Proof("proof", "chaos_cluster.py"),
+    Proof("proof", "chaos_prepare.py"),
+    Proof("proof", "readme_commands.py"),
+    _bench("prepare"),
+    Proof("bench", "scale.py", (*_results("scale"), "--graph")),  # takes its rate from the one before
     _bench("learn"),
     _bench("inference"),
+    Proof("proof", "accuracy.py"),
     Proof("proof", "fuzz_service.py"),
-    Proof("bench", "scale.py", (*_results("scale"), "--graph")),
-    Proof("proof", "readme_commands.py"),
     Proof("trainings", "sample_difficulty.py", _results("sample")),
     Proof("trainings", "early_stopping.py", _results("early_stopping")),
 )

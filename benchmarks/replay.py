@@ -17,7 +17,7 @@ from optuna.samplers import RandomSampler
 from ray.tune.schedulers import TrialScheduler
 
 from emotion_ray.distributed.search_space import Config
-from emotion_ray.distributed.sweep import GRACE, Deadline, Search, SparingASHA
+from emotion_ray.distributed.sweep import Deadline, Search, SparingASHA, default_grace
 from emotion_ray.distributed.worker_group import epoch_report
 from emotion_ray.learning.resumable import History
 
@@ -45,7 +45,7 @@ def replayed(architecture: str, epochs: int, trials: Sequence[Recorded], at_once
         trials: in the order in which they begin.
         at_once: trials at a time.
     """
-    asha = SparingASHA(architecture, epochs, GRACE[architecture])
+    asha = SparingASHA(architecture, epochs, default_grace(architecture))
     as_ray = [SimpleNamespace(trial_id=str(number), config=trial.config) for number, trial in enumerate(trials)]
     ran = [0] * len(trials)
     waiting = deque(number for number, trial in enumerate(trials) if trial.history)

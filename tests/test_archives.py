@@ -272,7 +272,7 @@ def test_archives_of_no_use(tmp_path, kind):
         path.unlink()
     with pytest.raises(Reject) as caught:
         list_members(path)
-    assert (caught.value.stage, caught.value.reason) == ("archive", kind)
+    assert (caught.value.stage, caught.value.reason) == ("fetch" if kind == "unreadable" else "archive", kind)
     assert str(path) in caught.value.message
 
 

@@ -49,6 +49,23 @@ def test_a_new_folder_an_empty_one_and_one_of_ours_will_do(tmp_path, folder):
     check_folder(folder, record())
 
 
+@pytest.mark.parametrize(("there", "new"), [(True, False), (False, True)])
+def test_clips_of_the_sample_and_others_never_share_a_folder(tmp_path, there, new):
+    """Their clip_ids are the same: those of one would be taken for the other's."""
+    folder = Folder.at(tmp_path)
+    data = {True: {"data": {"name": "demo", "synthetic": True}}, False: {}}
+    write_record(folder, record(**data[there]))
+    check_folder(folder, record(**data[there]))
+    with pytest.raises(EmotionRayError, match="give another --out, or --start-anew"):
+        check_folder(folder, record(**data[new]))
+
+
+def test_a_start_anew_leaves_no_rejects_of_a_first_run_that_was_cut_off(folder, tmp_path):
+    write_record(folder, record(files=[]))
+    remove_owned(folder)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [RECORD]
+
+
 def test_a_folder_that_holds_something_else_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     for refuse in (lambda: check_folder(Folder.at(tmp_path), record()), lambda: remove_owned(Folder.at(tmp_path))):

@@ -1,13 +1,15 @@
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 import torch
+import torch.distributed as dist
 from random_clips import random_clips
 
 from emotion_ray.data.provenance import Provenance
 from emotion_ray.data.splits import one_split
 from emotion_ray.errors import EmotionRayError
-from emotion_ray.learning.history import CHECKPOINT, read_history
+from emotion_ray.learning.history import CHECKPOINT, read_history, write_history
 from emotion_ray.learning.predict import predict
 from emotion_ray.learning.resumable import best_epoch, train_resumably
 from emotion_ray.learning.trained import Trained, store_model
@@ -41,6 +43,31 @@ def test_a_run_that_is_cut_off_goes_on_from_its_last_epoch(architecture, tmp_pat
     assert [len(history) for history in rest] == [2, 3, 4]
     assert timeless(rest[-1]) == timeless(whole[-1])
     assert read_history(tmp_path / "cut") == rest[-1]
+
+
+def test_a_kill_between_the_files_of_the_last_epoch_is_mended(tmp_path):
+    (*_, history) = train_resumably(tmp_path, "lstm", *PARTS, SMALL)
+    write_history(tmp_path, history[:-1])
+    assert list(train_resumably(tmp_path, "lstm", *PARTS, SMALL)) == [history]
+    assert read_history(tmp_path) == history
+
+
+def test_workers_end_together_where_the_first_can_not_write(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    torch.multiprocessing.spawn(_worker, (f"file://{tmp_path}/meet", tmp_path), nprocs=2)
+    told = [(tmp_path / f"{rank}.txt").read_text() for rank in (0, 1)]
+    assert "can't write" in told[0]
+    assert told[1] == "another worker of this training failed"
+
+
+def _worker(rank, address, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2, timeout=timedelta(seconds=30))
+    try:
+        list(train_resumably(folder / "file" / "run", "lstm", *PARTS, SMALL, rank=rank, world_size=2))
+    except EmotionRayError as error:
+        (folder / f"{rank}.txt").write_text(str(error))
+    dist.destroy_process_group()
 
 
 def test_a_run_that_has_ended_says_so_again_and_trains_no_more(tmp_path):

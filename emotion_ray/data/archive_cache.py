@@ -110,6 +110,11 @@ class CacheEntry:
         if self.archive.bytes is None or self.is_remembered():
             return 0
         try:
+            if self.whole.stat().st_size == self.archive.bytes:  # put there by hand: it is verified, not fetched
+                return 0
+        except OSError:
+            pass
+        try:
             held = self.part.stat().st_size
         except FileNotFoundError:  # nothing has come yet, or another process has just completed it
             held = 0

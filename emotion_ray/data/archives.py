@@ -4,6 +4,7 @@ An archive may come from anywhere, so each name, size and type in it is checked 
 each read is bounded by what the table of contents declares (PKWARE APPNOTE 6.3, section 4.3.12).
 """
 
+import errno
 import io
 import os
 import re
@@ -125,6 +126,8 @@ def read_member(path: Path, member: Member, limits: ZipLimits = ZipLimits()) -> 
             if len(data) != member.size:
                 raise EOFError
         except _BROKEN_ZIP as error:
+            if _is_of_the_disk(error):
+                raise _unreadable(path, error) from None
             reason, what = "corrupt", "cannot be unpacked"
             if isinstance(error, zipfile.BadZipFile) and "CRC" in str(error):
                 reason, what = "wrong_crc", "has a wrong CRC"
@@ -196,16 +199,28 @@ class _BoundedReader(io.BufferedReader):
         return super().read(size)
 
 
+def _is_of_the_disk(error: Exception) -> bool:
+    """Whether reading failed, and not what was read: a malformed archive may ask for a place that can't be."""
+    return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
+
+
+def _unreadable(path: Path, error: OSError) -> Reject:
+    """Of the stage whose rejects may go well another time."""
+    return Reject("fetch", "unreadable", f"{path}: cannot be read ({error.strerror or error}); try again")
+
+
 @contextmanager
 def _opened(path: Path, limits: ZipLimits) -> Iterator[zipfile.ZipFile]:
     try:
         raw = io.FileIO(path)
     except OSError as error:
-        raise Reject("archive", "unreadable", f"{path}: cannot be opened ({error.strerror})") from None
+        raise _unreadable(path, error) from None
     with _BoundedReader(raw) as file:
         try:
             archive = zipfile.ZipFile(file)
-        except _BROKEN_ZIP:
+        except _BROKEN_ZIP as error:
+            if _is_of_the_disk(error):
+                raise _unreadable(path, error) from None
             raise _broken_archive(path, file) from None
         with archive:
             count = len(archive.infolist())

@@ -38,7 +38,8 @@ class Clip:
         found: uint8 [T], 1 where a face was detected in this very frame.
         boxes: float32 [T, 4], x0 y0 x1 y1 in px of the source (display orientation).
         probs: float32 [T], the detector's probability, 0 where no face was found.
-        times: float32 [T], seconds from the start of the video.
+        times: float32 [T], seconds from the video's first frame: the times that were asked for, on the grid of the
+            sampling; each frame is the one nearest to its time. Zeros where padded.
         fps: frames a second of the source.
         source: where it came from: a URI, and `!member` for a member of an archive.
         source_crc32: CRC-32 of the encoded video.

@@ -121,12 +121,14 @@ class Plan:
         tried = [name for name in self.archives if name in self.listed or (name, None) in self.rejects]
         tried += [shown(self.archives[name].url) for name in tried]
         at_hand = {take.source for take in self.at_hand}
+        read_anew = {source.split("!")[0] for source in at_hand}
         settled = self._settled()
         kept = {
             (reject.source, reject.clip_id): reject
             for reject in self.earlier
             if reject.clip_id not in self.held
             and reject.source not in at_hand
+            and (reject.clip_id or reject.source.split("!")[0] not in read_anew)
             and (reject.clip_id in settled or reject.source.split("!")[0] not in tried)
         }
         return list((kept | self.rejects).values())

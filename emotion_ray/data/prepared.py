@@ -27,7 +27,8 @@ def check_folder(folder: Folder, record: dict) -> None:
         record: what is about to be written to prepared.json.
 
     Raises:
-        EmotionRayError: it holds clips of another schema version or of other settings, or something else.
+        EmotionRayError: it holds clips of another schema version or of other settings, of the synthetic sample where
+            others are to come or the other way round (their clip_ids are alike), or something else.
     """
     if not _is_ours(folder):
         return
@@ -42,6 +43,14 @@ def check_folder(folder: Folder, record: dict) -> None:
             f"{folder.uri} holds clips prepared otherwise ({_difference(there, record)}): "
             "give another --out, the same settings, or --start-anew"
         )
+    if _is_synthetic(there) != _is_synthetic(record):
+        held, new = ("the synthetic sample", "others") if _is_synthetic(there) else ("other data", "the sample's")
+        raise EmotionRayError(f"{folder.uri} holds clips of {held}, not {new}: give another --out, or --start-anew")
+
+
+def _is_synthetic(record: dict) -> bool:
+    data = record.get("data")
+    return isinstance(data, dict) and bool(data.get("synthetic"))
 
 
 def _is_ours(folder: Folder) -> bool:
@@ -79,7 +88,7 @@ def remove_owned(folder: Folder) -> None:
         marks = read_shard(folder, name, ["prepared_with"])["prepared_with"].unique().to_pylist()
         if marks != [record.get("prepared_with")]:
             raise EmotionRayError(f"{folder.uri}/{name} was not made by this command: move it, or give another --out")
-    for name in listed + unlisted:
+    for name in {*listed, *unlisted, REJECTS}:  # a first run that was cut off may have left rejects unlisted
         folder.remove(name)
 
 

@@ -45,4 +45,5 @@ def _guessed(settings: dict[str, Any]) -> Provenance:
     source = settings.get("source")
     if source != "zenodo":
         return Provenance(f"videos of {source}" if source else "unknown data")
-    return RAVDESS if settings.get("base_url") == BASE_URL else Provenance(f"takes from {settings.get('base_url')}")
+    base_url = str(settings.get("base_url"))
+    return RAVDESS if base_url.rstrip("/") == BASE_URL else Provenance(f"takes from {base_url}")

@@ -274,7 +274,7 @@ def synthetic_sample(source: str, base_url: str) -> str | None:
         EmotionRayError: the mirror's record can't be read.
     """
     if source != "zenodo":
-        sample = _indexed_sample(Path(source) / SAMPLE_INDEX)
+        sample = _indexed_sample(Path(source).expanduser() / SAMPLE_INDEX)
     elif base_url.rstrip("/") == ravdess.BASE_URL:
         sample = None
     else:

@@ -82,7 +82,12 @@ def connected(cpus: int | None = None, metrics: bool = False) -> Iterator[Place]
                 fix = "see that there is free space and that ~/.ray and /tmp can be written"
                 raise EmotionRayError(f"Ray does not start on this machine ({cause_of(error)}): {fix}") from None
             fix = "check RAY_ADDRESS, or unset it to run here"
+            if not os.environ.get("RAY_ADDRESS"):
+                fix = "the Ray that was started on this machine has ended, or is ill: `ray stop` clears it away"
             raise EmotionRayError(f"can't reach Ray ({cause_of(error)}): {fix}") from None
+        except ray.exceptions.AuthenticationError as error:
+            fix = "put its token into ~/.ray/auth_token and export RAY_AUTH_MODE=token"
+            raise EmotionRayError(f"the cluster wants its token ({cause_of(error):.200}): {fix}") from None
         except Exception as error:
             if SLOW_START not in str(error):
                 raise

@@ -18,6 +18,7 @@ from emotion_ray.data.storage import Folder
 from emotion_ray.data.takes import Choice, RejectedTake
 from emotion_ray.distributed.crop_stage import CropStage
 from emotion_ray.distributed.fetch_stage import Failed, FetchStage, Planned
+from emotion_ray.distributed.shared_folder import Mark
 from emotion_ray.distributed.write_stage import WriteStage, Written
 from emotion_ray.settings import CropSettings
 
@@ -36,6 +37,7 @@ class Graph:
 
     Attributes:
         folder: where the shards go.
+        mark: what every machine must find there; None where there is but one.
         cache: folder of the archives, on each machine.
         one_disk: whether all tasks run on this machine: then not even encoded takes travel.
         tally: the actor that counts, see `progress.Tally`.
@@ -45,6 +47,7 @@ class Graph:
     """
 
     folder: Folder
+    mark: Mark | None
     cache: Path
     one_disk: bool
     crop: CropSettings
@@ -103,7 +106,7 @@ class Graph:
                 runtime_env={"env_vars": CROP_ENVIRONMENT},
             )
             .map_batches(
-                WriteStage(self.folder).write,
+                WriteStage(self.folder, self.mark).write,
                 batch_size=CLIPS_A_WRITE,
                 batch_format="numpy",
                 num_cpus=0,

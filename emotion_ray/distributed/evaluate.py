@@ -94,9 +94,13 @@ def evaluate(settings: EvaluateSettings, console: Console) -> tuple[Path, list[S
     costs, where = {}, worker_need(1, "cpu" if settings.device == "cpu" else "auto", None, 1, [this_machine()])
     for name, one in fits.items() if settings.cost else ():
         console.print(f"measuring the cost of {name}", soft_wrap=True)
-        costs[name] = measure_cost(one.model, one, *clips.frames.shape[1:3], where.device, where.threads)
+        try:
+            costs[name] = measure_cost(one.model, one, *clips.frames.shape[1:3], where.device, where.threads)
+        except EmotionRayError as error:
+            console.print(f"its cost is left out: {error}", soft_wrap=True)
     title = f"Evaluation of {', '.join(fits)}"
-    report = write_report(Path(run.path()), evaluation, title, costs, importance, _remarks(fits))
+    cautions = _chosen_by(settings, clips)
+    report = write_report(Path(run.path()), evaluation, title, costs, importance, _remarks(fits), cautions)
     run.note(complete=True)
     shutil.rmtree(_part(run, runs[0]).parent)
     return report, summarise(evaluation.predictions)
@@ -117,7 +121,10 @@ def _fits(settings: EvaluateSettings) -> dict[str, TrainSettings]:
     for name in [] if settings.model == "none" else architectures(settings.model):
         found[name] = TrainSettings(model=name)
     for name in settings.tuned:
-        found[name] = rebuilt(TrainSettings, read_record(f"{settings.root}/models", name).training, f"model {name}")
+        if name in found:
+            raise EmotionRayError(f"{name} names two models here: give --model none, or store it under another name")
+        record = read_record(f"{settings.root}/models", name)
+        found[name] = replace(rebuilt(TrainSettings, record.training, f"model {name}"), model=record.architecture)
     if not found:
         raise EmotionRayError(
             "nothing to evaluate: give --model, or --tuned or --stored with the names of stored models"
@@ -125,6 +132,24 @@ def _fits(settings: EvaluateSettings) -> dict[str, TrainSettings]:
     if settings.epochs:
         found = {name: replace(one, epochs=settings.epochs) for name, one in found.items()}
     return found
+
+
+def _chosen_by(settings: EvaluateSettings, clips: Clips) -> list[str]:
+    """What is to be told of settings that were chosen by clips which are tested here too."""
+    cautions = []
+    for name in settings.tuned:
+        record = read_record(f"{settings.root}/models", name)
+        baseline = asdict(TrainSettings(model=record.architecture))
+        left_aside = {"model", "epochs", "seed"}
+        chosen = [key for key, value in baseline.items() if key not in left_aside and record.training[key] != value]
+        chose = set(record.split["validation"]) & set(clips.clip_id)
+        if chosen and chose:
+            cautions.append(
+                f"If a sweep chose the settings of {name}, it did so by {len(chose)} of these very clips, which are "
+                "tested here too: its figures, and its gain over others, are flattered by that. What the settings "
+                "are worth on clips that chose nothing, the sweep's own leaderboard tells."
+            )
+    return cautions
 
 
 def _trained_and_tested(clips: Clips, run: Run, settings: TrainSettings, need: Need, explain: bool) -> Outcome:
@@ -165,6 +190,8 @@ def _side_by_side(
         one = running.pop(ended)
         try:
             yield one, ray.get(ended)
+        except ray.exceptions.RayTaskError as error:
+            yield one, f"{type(error.cause).__name__} ({cause_of(error.cause):.200})"
         except ray.exceptions.RayError as error:
             yield one, f"its process died {MAX_RETRIES + 1} times ({cause_of(error):.200})"
 

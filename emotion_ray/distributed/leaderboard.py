@@ -93,9 +93,14 @@ class Leaderboard:
         return sum(row.epochs for row in self.rows)
 
     @property
+    def epochs_due(self) -> int:
+        """Epochs that would have been run without early stopping; a trial that failed would have failed there too."""
+        return sum(row.epochs if row.status == "failed" else self.epochs for row in self.rows)
+
+    @property
     def epochs_saved(self) -> float:
-        """The share, 0..1, of the epochs of all trials without early stopping that was not run."""
-        return 1 - self.epochs_run / (self.epochs * len(self.rows))
+        """The share, 0..1, of those epochs that was not run."""
+        return 1 - self.epochs_run / max(self.epochs_due, 1)
 
     def as_dict(self) -> dict[str, Any]:
         """All of it in plain values; what is not finite is None."""
@@ -118,8 +123,11 @@ class Leaderboard:
         stopped = sum(row.status == "stopped early" for row in self.rows)
         text = (
             f"{len(self.rows)} trials, {stopped} stopped early: {self.epochs_run} of "
-            f"{self.epochs * len(self.rows)} epochs were run, {self.epochs_saved:.0%} saved"
+            f"{self.epochs_due} epochs were run, {self.epochs_saved:.0%} saved"
         )
+        failed = [row for row in self.rows if row.status == "failed"]
+        if failed:
+            text += f"; {len(failed)} failed ({failed[0].reason})"
         if "baseline" not in self.test:
             return text
         if self.best.baseline:

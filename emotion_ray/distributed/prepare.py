@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -30,7 +31,7 @@ from emotion_ray.distributed.cluster import Place, connected
 from emotion_ray.distributed.crop_graph import Graph
 from emotion_ray.distributed.fetch_stage import Failed, Planned
 from emotion_ray.distributed.progress import Tally, shown
-from emotion_ray.distributed.shared_folder import check_shared
+from emotion_ray.distributed.shared_folder import Mark, check_readable, check_shared, marked
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.settings import PrepareSettings
 from emotion_ray.vision.clipping import fingerprint
@@ -84,15 +85,15 @@ def prepare(settings: PrepareSettings, console: Console, start_anew: bool = Fals
         "began": _now(),
         "complete": False,
     }
+    sample = synthetic_sample(settings.source, settings.base_url)
+    if sample:
+        record["data"] = {"name": sample, "synthetic": True, "licence": "public domain"}
     if start_anew:
         remove_owned(folder)
     else:
         check_folder(folder, record)
     plan.take_stock(folder)
     record |= {"archives": plan.listings, "files": _files(folder)}
-    sample = synthetic_sample(settings.source, settings.base_url)
-    if sample:
-        record["data"] = {"name": sample, "synthetic": True, "licence": "public domain"}
     write_record(folder, record)
     before = len(plan.held)
     seconds = 0.0
@@ -100,8 +101,11 @@ def prepare(settings: PrepareSettings, console: Console, start_anew: bool = Fals
         with connected(settings.workers) as place:
             console.print(f"preparing on {place}; clips go to {folder.uri}", highlight=False, soft_wrap=True)
             check_shared(folder.path if folder.is_local else folder.uri, "--out" if settings.out else "--root")
+            if plan.at_hand:
+                check_readable(str(plan.at_hand[0].path), "--source")
             began = time.monotonic()
-            _run(settings, folder, plan, place, console)
+            with nullcontext() if place.own else marked(folder) as mark:
+                _run(settings, folder, mark, plan, place, console)
             seconds = time.monotonic() - began
     rejects = plan.all_rejects()
     write_rejects(folder, rejects)
@@ -126,7 +130,9 @@ def _files(folder: Folder) -> list[str]:
     return shard_names(folder) + [name for name in (REJECTS, CONTACT_SHEET) if folder.exists(name)]
 
 
-def _run(settings: PrepareSettings, folder: Folder, plan: Plan, place: Place, console: Console) -> None:
+def _run(
+    settings: PrepareSettings, folder: Folder, mark: Mark | None, plan: Plan, place: Place, console: Console
+) -> None:
     """Runs the graph until all that is planned is a clip or a reject."""
     cache = settings.cache_folder
     wanted = [one.archive for one in plan.work() if one.archive]
@@ -135,6 +141,7 @@ def _run(settings: PrepareSettings, folder: Folder, plan: Plan, place: Place, co
     tally = Tally.remote()
     graph = Graph(
         folder=folder,
+        mark=mark,
         cache=cache,
         one_disk=place.own,
         crop=settings.crop,

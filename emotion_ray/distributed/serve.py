@@ -20,6 +20,7 @@ from rich.console import Console
 
 from emotion_ray.data.storage import cause_of
 from emotion_ray.distributed.cluster import connected
+from emotion_ray.distributed.preflight import Need, room
 from emotion_ray.distributed.serve_metrics import RayMetrics
 from emotion_ray.distributed.serve_proxy import CALLBACK, middlewares
 from emotion_ray.errors import EmotionRayError
@@ -120,11 +121,12 @@ def serving(settings: ServeSettings, console: Console) -> Iterator[str]:
     logging.getLogger("ray.serve").setLevel(logging.WARNING)  # what it would tell, we do
     os.environ[CALLBACK] = PROXY_CALLBACK  # for a Ray of our own; on a cluster the controller is told
     with connected(metrics=True) as place:
-        needed = settings.replicas * settings.cpus_per_replica
-        if needed > place.cpus:
+        fits = room(place.machines, Need(settings.cpus_per_replica))
+        if fits < settings.replicas:
+            needed = settings.replicas * settings.cpus_per_replica
             raise EmotionRayError(
                 f"{settings.replicas} replicas x {settings.cpus_per_replica} CPU = {needed} CPU, and {place} is all "
-                "there is: give fewer --replicas or --cpus-per-replica"
+                f"there is, room for {fits}: give fewer --replicas or --cpus-per-replica"
             )
         ours = _get_global_client(raise_if_no_controller_running=False) is None
         if not ours:

@@ -21,14 +21,19 @@ from emotion_ray.distributed.search_space import baseline, is_baseline, search_s
 from emotion_ray.distributed.sweep_progress import Events, Listener, listening
 from emotion_ray.distributed.trial import SweepTask
 from emotion_ray.errors import EmotionRayError
+from emotion_ray.learning.epochs import epoch_merit
 from emotion_ray.learning.history import CHECKPOINT, read_history
 from emotion_ray.learning.resumable import best_epoch
 from emotion_ray.settings import TuneSettings
 
 EXPERIMENT = "tune"
-GRACE = {"lstm": 4, "attention": 10}
 REDUCTION = 4  # of the trials at a rung, the best quarter goes on
 SAVE_EVERY_S = 1  # the sweep's state; Ray's default is 10 s and more, and a kill loses the trials begun since then
+
+
+def default_grace(architecture: str) -> int:
+    """Epochs that every trial gets under ASHA: more where a model may stay at chance for long, as attention does."""
+    return 4 if architecture == "lstm" else 10
 
 
 class Deadline:
@@ -112,7 +117,7 @@ class Pruning:
             self._drop(ended.trial_id)
             return
         record = best_epoch(history)
-        candidate = ((record["val_uar"], -record["val_loss"]), ended.trial_id)
+        candidate = (epoch_merit(record), ended.trial_id)
         if self._best is None or candidate[0] > self._best[0]:
             candidate, self._best = self._best, candidate
         if candidate is not None:
@@ -170,7 +175,7 @@ def run_sweep(
 def _new(settings: TuneSettings, task: SweepTask, trainable: Any, at_once: int, folder: str) -> tune.Tuner:
     deadline = Deadline(settings.time_budget)
     sampler = TPESampler(seed=settings.seed) if settings.search == "optuna" else RandomSampler(seed=settings.seed)
-    grace = settings.grace or GRACE[task.architecture]
+    grace = settings.grace or default_grace(task.architecture)
     asha = SparingASHA(task.architecture, task.epochs, grace) if settings.scheduler == "asha" else None
     return tune.Tuner(
         trainable,

@@ -73,8 +73,6 @@ def train_together(
         EmotionRayError: as `loop.fit`; or workers were lost more often than `max_failures`.
     """
     folder = Folder.at(task.folder)
-    if folder.exists(FAILED):
-        folder.remove(FAILED)
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # at its default of 2 s a short run waits more
     trainer = TorchTrainer(
         _train,
@@ -112,6 +110,8 @@ def _train(config: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
     train, validation = ray.get([task.train, task.validation])
+    if rank == 0 and Folder.at(task.folder).exists(FAILED):  # of a group that was lost
+        Folder.at(task.folder).remove(FAILED)
     try:
         for history in train_resumably(
             task.folder,

@@ -1,11 +1,13 @@
 """The last stage of preparing: clips become shards."""
 
+import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from emotion_ray.data.clips import Clip, write_shards
 from emotion_ray.data.storage import Folder
 from emotion_ray.distributed.fetch_stage import Failed
+from emotion_ray.distributed.shared_folder import Mark, unshared
 from emotion_ray.errors import EmotionRayError
 
 
@@ -20,16 +22,20 @@ class WriteStage:
 
     Attributes:
         folder: where the shards go.
+        mark: what every machine must find there; None where there is but one.
     """
 
     folder: Folder
+    mark: Mark | None = None
 
     def write(self, batch: dict) -> Iterator[dict]:
         """A row for each result."""
         items = list(batch["item"])
         clips = [item for item in items if isinstance(item, Clip)]
         results: list = [item for item in items if not isinstance(item, Clip)]
-        if clips:
+        if clips and self.mark and not self.mark.is_seen():
+            results.append(Failed(unshared(self.folder.uri, "--root", [platform.node()])))
+        elif clips:
             try:
                 write_shards(self.folder, clips)
                 results.append(Written())

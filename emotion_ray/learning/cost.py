@@ -1,12 +1,14 @@
 """What a classifier costs to train and to use, measured where it will run."""
 
 import contextlib
+import math
 import multiprocessing
 import resource
 import statistics
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import torch
 from emotion_ray.allocator import keep_freed_memory
 from emotion_ray.data.clips import Clips
 from emotion_ray.data.ravdess import EMOTIONS
+from emotion_ray.errors import EmotionRayError
 from emotion_ray.learning.loop import fit, new_model
 from emotion_ray.models.architectures import build
 from emotion_ray.settings import TrainSettings
@@ -78,14 +81,17 @@ def measure_cost(
         device: "cpu" or "cuda".
         threads: that PyTorch may compute with.
         lengths: frames for which the forward pass is timed; half of the longest must be among them.
-        steps: training steps an epoch.
+        steps: training steps an epoch, at least.
 
     Raises:
-        EmotionRayError: as `new_model`.
+        EmotionRayError: as `new_model`, or there is not enough memory.
     """
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
         job = process.submit(_measure, architecture, settings, frames, size, device, threads, lengths, steps)
-        return job.result()
+        try:
+            return job.result()
+        except (BrokenProcessPool, torch.OutOfMemoryError):
+            raise EmotionRayError(f"training {architecture} on {device} needs more memory than there is") from None
 
 
 def _measure(
@@ -101,6 +107,7 @@ def _measure(
     keep_freed_memory()
     torch.set_num_threads(threads)
     settings = replace(settings, epochs=2, patience=0)
+    steps = max(steps, math.ceil(len(EMOTIONS) / settings.batch))  # training wants a clip of each emotion
     train = _noise(settings.batch * steps, frames, size)
     before = _forget_peak(device)
     model = new_model(architecture, settings, train)

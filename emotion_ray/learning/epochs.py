@@ -54,6 +54,11 @@ class Epoch:
     checkpoint: Callable[[], dict]
 
 
+def epoch_merit(record: dict[str, float]) -> tuple[float, float]:
+    """By what epochs are compared, the larger the better: validation UAR, among equals the lower loss."""
+    return record["val_uar"], -record["val_loss"]
+
+
 def checkpoint(
     model: Classifier, optimizer: torch.optim.Optimizer, settings: TrainSettings, history: list, best: Best
 ) -> dict:

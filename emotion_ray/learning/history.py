@@ -9,9 +9,10 @@ import torch
 
 from emotion_ray.data.storage import Folder
 from emotion_ray.learning.epochs import Epoch
-from emotion_ray.models.weights import read_tensors
+from emotion_ray.models.weights import LARGEST_FILE, read_tensors
 
 HISTORY, CHECKPOINT, TENSORBOARD = "history.jsonl", "checkpoint.pt", "tensorboard"
+LARGEST_CHECKPOINT = 5 * LARGEST_FILE  # the weights, the best epoch's and two means of each, and some more
 
 
 def write_history(folder: str | Path, history: list[dict[str, float]]) -> None:
@@ -49,7 +50,7 @@ def read_checkpoint(folder: str | Path) -> dict | None:
         EmotionRayError: the file is damaged, or could run code.
     """
     place = Folder.at(folder)
-    return read_tensors(place, CHECKPOINT) if place.exists(CHECKPOINT) else None
+    return read_tensors(place, CHECKPOINT, LARGEST_CHECKPOINT) if place.exists(CHECKPOINT) else None
 
 
 def open_tensorboard(folder: str | Path) -> Any:

@@ -21,7 +21,7 @@ from emotion_ray.data.clips import Clips
 from emotion_ray.data.ravdess import EMOTIONS
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.learning.batches import training_batches
-from emotion_ray.learning.epochs import Best, Epoch, checkpoint, restore
+from emotion_ray.learning.epochs import Best, Epoch, checkpoint, epoch_merit, restore
 from emotion_ray.learning.metrics import confusion, mean_loss, uar, war
 from emotion_ray.learning.predict import predict
 from emotion_ray.models.architectures import Classifier, build
@@ -153,7 +153,7 @@ def fit(
             "data_wait_seconds": waited,
         }
         history = [*history, record]
-        if best is None or _merit(record) > _merit(history[best.epoch - 1]):
+        if best is None or epoch_merit(record) > epoch_merit(history[best.epoch - 1]):
             best = Best(epoch, logits, {name: tensor.cpu().clone() for name, tensor in model.state_dict().items()})
         yield Epoch(
             record,
@@ -179,10 +179,6 @@ def learning_rate(settings: TrainSettings, step: int, steps_per_epoch: int) -> f
         return settings.lr
     rest = settings.epochs * steps_per_epoch - warmup
     return settings.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / rest))
-
-
-def _merit(record: dict[str, float]) -> tuple[float, float]:
-    return record["val_uar"], -record["val_loss"]
 
 
 def _class_weights(labels: np.ndarray, settings: TrainSettings) -> np.ndarray:

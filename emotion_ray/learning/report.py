@@ -41,6 +41,7 @@ def write_report(
     costs: Mapping[str, Cost] | None = None,
     importance: Mapping[str, Sequence[FrameImportance]] | None = None,
     remarks: Sequence[str] = (),
+    cautions: Sequence[str] = (),
 ) -> Path:
     """Writes `report.html`, `report.md` with its PNGs, `predictions.parquet` and `curves.jsonl`.
 
@@ -51,6 +52,7 @@ def write_report(
         costs: for each model's name what it costs; without them those cells say so.
         importance: for each model's name the frames of some clips, for pictures and the comparison.
         remarks: lines on how it was done, such as settings and machine.
+        cautions: what more keeps the figures from being taken at their word.
 
     Returns:
         the path of `report.html`.
@@ -58,7 +60,7 @@ def write_report(
     Raises:
         EmotionRayError: the folder can't be written.
     """
-    document = make_document(evaluation, title, costs or {}, importance or {}, remarks)
+    document = make_document(evaluation, title, costs or {}, importance or {}, remarks, cautions)
     save_evaluation(folder, evaluation)
     text, pictures = to_markdown(document)
     try:
@@ -79,6 +81,7 @@ def make_document(
     costs: Mapping[str, Cost],
     importance: Mapping[str, Sequence[FrameImportance]],
     remarks: Sequence[str],
+    cautions: Sequence[str] = (),
 ) -> Document:
     """The report's content, before it is written in any form; see `write_report`."""
     everything = summarise(evaluation.predictions)
@@ -88,7 +91,13 @@ def make_document(
     models = list(dict.fromkeys(s.model for s in everything))
     headlines = {model: _headline(summaries, model) for model in models}
     parts = [
-        Section("Results", sections.results(evaluation, summaries, controls, headlines)),
+        Section(
+            "Results",
+            [
+                *sections.results(evaluation, summaries, controls, headlines),
+                *(Text(caution, warning=True) for caution in cautions),
+            ],
+        ),
         Section("By emotion", sections.by_class(headlines)),
         Section("By actor", sections.by_actor(headlines)),
         Section("What is taken for what", [Gallery(sections.confusions(summaries))]),

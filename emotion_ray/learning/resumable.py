@@ -9,12 +9,16 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 
 from emotion_ray.data.clips import Clips
 from emotion_ray.data.storage import Folder
+from emotion_ray.errors import EmotionRayError
+from emotion_ray.learning.epochs import epoch_merit
 from emotion_ray.learning.history import (
     open_tensorboard,
     read_checkpoint,
+    read_history,
     write_checkpoint,
     write_history,
     write_tensorboard,
@@ -56,20 +60,40 @@ def train_resumably(
     model = new_model(architecture, settings, train)
     found = read_checkpoint(folder)
     if found is not None:
-        yield found.get("history", [])
+        history = found.get("history", [])
+        if rank == 0 and len(read_history(folder)) < len(history):  # killed between the two files of an epoch
+            write_history(folder, history)
+        yield history
     events = nullcontext()
     if tensorboard and rank == 0 and Folder.at(folder).is_local:
         events = open_tensorboard(folder)
     with events as writer:
         for epoch in fit(model, train, validation, settings, device, rank, world_size, resume=found):
+            failure = None
             if rank == 0:
-                write_checkpoint(folder, epoch)
-                write_history(folder, epoch.history)
+                try:
+                    write_checkpoint(folder, epoch)
+                    write_history(folder, epoch.history)
+                except EmotionRayError as error:
+                    failure = error
                 if writer is not None:
                     write_tensorboard(writer, epoch)
+            if world_size > 1:
+                failure = _together(failure, device)
+            if failure is not None:
+                raise failure
             yield epoch.history
+
+
+def _together(failure: EmotionRayError | None, device: str | torch.device) -> EmotionRayError | None:
+    """Tells all workers of one's failure: else they would wait for it in the next epoch until their time is out."""
+    failed = torch.tensor(float(failure is not None), device=device)
+    dist.all_reduce(failed)
+    if failed.item() and failure is None:
+        return EmotionRayError("another worker of this training failed")
+    return failure
 
 
 def best_epoch(history: History) -> dict[str, float]:
     """The record of the epoch that validation chooses: the highest UAR, among equals the least loss."""
-    return max(history, key=lambda record: (record["val_uar"], -record["val_loss"]))
+    return max(history, key=epoch_merit)

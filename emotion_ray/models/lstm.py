@@ -68,7 +68,7 @@ class LSTMClassifier(nn.Module):
 
         Args:
             features_BTF: float [B, T, F], T at least 1.
-            num_frames_B: int64 [B] on the CPU, frames before padding, 1..T; None: no frame is padded.
+            num_frames_B: int64 [B], frames before padding, 1..T; None: no frame is padded.
 
         Returns:
             float [B, C].
@@ -98,7 +98,8 @@ class LSTMClassifier(nn.Module):
         with torch.autocast(features_BTF.device.type, enabled=False):  # rounding adds up over the frames
             if num_frames_B is None:
                 return torch.lstm(features_BTF, (state, state), weights, *how, True)[1]
-            packed = pack_padded_sequence(features_BTF, num_frames_B, batch_first=True, enforce_sorted=False)
+            lengths = num_frames_B.cpu()  # DistributedDataParallel moves all that a model is given to its GPU
+            packed = pack_padded_sequence(features_BTF, lengths, batch_first=True, enforce_sorted=False)
             hidden = torch.lstm(packed.data, packed.batch_sizes, (state, state), weights, *how)[1]
             return hidden.index_select(1, packed.unsorted_indices)
 

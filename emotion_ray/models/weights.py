@@ -13,22 +13,27 @@ from emotion_ray.errors import EmotionRayError
 LARGEST_FILE = 4 * 2**30  # bytes, unpacked
 
 
-def read_tensors(folder: Folder, name: str) -> Any:
+def read_tensors(folder: Folder, name: str, largest: int | None = None) -> Any:
     """What `torch.save` wrote, if that is nothing but tensors and plain values, on the CPU.
 
     A `.pth` file is a zip archive with a pickle in it, and a pickle may ask for any function to be called.
     PyTorch's `weights_only` reader refuses all but what tensors are made with.
+
+    Args:
+        folder, name: where it is.
+        largest: bytes that it may unpack to; by default 4 GiB.
 
     Raises:
         EmotionRayError: no such file, too large, cut off, of another kind, or holding anything else than
             tensors and plain values.
     """
     path = f"{folder.uri}/{name}"
+    largest = largest or LARGEST_FILE
     try:
         with folder.filesystem.open_input_file(folder.file(name)) as stream:
             unpacked = sum(member.file_size for member in zipfile.ZipFile(stream).infolist())
-            if unpacked > LARGEST_FILE:
-                raise EmotionRayError(f"{path} unpacks to {unpacked:,} bytes, over {LARGEST_FILE:,}: not loaded")
+            if unpacked > largest:
+                raise EmotionRayError(f"{path} unpacks to {unpacked:,} bytes, over {largest:,}: not loaded")
             stream.seek(0)
             return torch.load(stream, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:

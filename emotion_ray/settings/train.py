@@ -1,7 +1,7 @@
 """What a person can set of a model and its training."""
 
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from dataclasses import dataclass, field, is_dataclass
+from typing import Any, Literal, TypeVar, get_type_hints
 
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.settings.checks import check_choices, check_numbers
@@ -129,7 +129,7 @@ def rebuilt(kind: type[Settings], values: Any, what: str) -> Settings:
     Raises:
         EmotionRayError: they are not of this class; `what` says whose they are.
     """
-    nested = {"augment": AugmentSettings, "lstm": LSTMSettings, "attention": AttentionSettings}
+    nested = {name: inner for name, inner in get_type_hints(TrainSettings).items() if is_dataclass(inner)}
     try:
         made = {}
         for name, value in values.items():

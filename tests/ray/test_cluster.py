@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
+import ray
+from noise_clip import noise_clip
 from portrait_video import codes, portrait_video
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
@@ -13,6 +15,7 @@ from emotion_ray.data.storage import Folder
 from emotion_ray.distributed import cluster, shared_folder
 from emotion_ray.distributed import prepare as module
 from emotion_ray.distributed.prepare import prepare
+from emotion_ray.distributed.write_stage import WriteStage, Written
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.settings import PrepareSettings
 
@@ -78,7 +81,7 @@ IDS = {name: f"{number:056x}" for number, name in enumerate(KINDS, 1)}  # in the
 
 
 class Probe:
-    """In place of the task that reads a folder on a machine.
+    """In place of the task that looks on a machine whether it sees a folder.
 
     On "far" it sees nothing, on "dead" it never answers, on "gone" Ray says that there is no such machine.
     """
@@ -90,14 +93,14 @@ class Probe:
         self._node = scheduling_strategy.node_id
         return self
 
-    def remote(self, path, name):
+    def remote(self, sees):
         if self._node == IDS["dead"]:
             ref = self._ray.remote(resources={"nowhere": 1})(lambda: "").remote()
         elif self._node == IDS["gone"]:
             there = NodeAffinitySchedulingStrategy(self._node, soft=False)
             ref = self._ray.remote(scheduling_strategy=there)(lambda: "").remote()
         else:
-            ref = self._ray.put(Folder.at(path).read(name).decode() if self._node == IDS["near"] else "")
+            ref = self._ray.put(sees() if self._node == IDS["near"] else False)
         self.refs.append(ref)
         return ref
 
@@ -106,7 +109,7 @@ class Probe:
 def machines(ray_here, monkeypatch):
     """Makes the cluster look as one of these machines."""
     probe = Probe(ray_here)
-    monkeypatch.setattr(shared_folder, "_read", probe)
+    monkeypatch.setattr(shared_folder, "_on_a_machine", probe)
     monkeypatch.setattr(shared_folder, "WAIT_S", 0.5)
 
     def look_like(*names):
@@ -133,6 +136,33 @@ def test_a_folder_that_all_machines_see_is_taken(machines, tmp_path, other):
     machines("near", other)
     shared_folder.check_shared(str(tmp_path))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_not_all_machines_have_is_refused(machines, tmp_path):
+    machines("near", "far")
+    with pytest.raises(EmotionRayError, match=r"not on host-far\): give a --source on a disk that they share"):
+        shared_folder.check_readable(str(tmp_path), "--source")
+    machines("near", "gone")
+    shared_folder.check_readable(str(tmp_path), "--source")
+
+
+def test_a_machine_that_joins_later_and_sees_another_folder_writes_no_clip(tmp_path):
+    here, elsewhere = Folder.at(tmp_path / "here"), Folder.at(tmp_path / "elsewhere")
+    with shared_folder.marked(here) as mark:
+        (written,) = WriteStage(here, mark).write({"item": [noise_clip("a")]})
+        (failed,) = WriteStage(elsewhere, replace(mark, folder=elsewhere)).write({"item": [noise_clip("b")]})
+    assert isinstance(written["item"][0], Written)
+    assert "is not the same folder on all machines" in failed["item"][0].message
+    assert not (tmp_path / "elsewhere").exists()
+    assert [path.suffix for path in (tmp_path / "here").rglob("*") if path.is_file()] == [".parquet"]
+
+
+def test_a_token_that_is_wanted_and_not_there_is_told_in_one_line(no_ray_yet, monkeypatch):
+    monkeypatch.setattr(cluster.ray, "init", failing(ray.exceptions.AuthenticationError("no token")))
+    with pytest.raises(EmotionRayError) as caught, cluster.connected():
+        pass
+    assert str(caught.value).startswith("the cluster wants its token")
+    assert "put its token into ~/.ray/auth_token" in str(caught.value)
 
 
 def test_clips_are_not_prepared_into_a_folder_that_is_another_one_on_each_machine(machines, tmp_path, monkeypatch):

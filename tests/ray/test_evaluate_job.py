@@ -15,7 +15,7 @@ from emotion_ray.learning.predictions import load_evaluation
 from emotion_ray.models.architectures import build
 from emotion_ray.models.record import ModelRecord
 from emotion_ray.models.store import save_model
-from emotion_ray.settings import EvaluateSettings, LSTMSettings
+from emotion_ray.settings import AttentionSettings, EvaluateSettings, LSTMSettings
 
 pytestmark = pytest.mark.ray
 
@@ -85,14 +85,21 @@ def test_a_stored_model_is_evaluated_by_its_settings(alone, clips, console):
     from emotion_ray.settings import TrainRunSettings
 
     root, _ = clips
-    small = TrainRunSettings(root=str(root), run="mine", epochs=1, lr=0.002, device="cpu", lstm=LSTMSettings(8))
+    sizes = {"lstm": LSTMSettings(8), "attention": AttentionSettings(8, 2, 1, 16)}
+    small = TrainRunSettings(
+        root=str(root), run="mine", model="both", epochs=1, lr=0.002, protocol="actor", device="cpu", **sizes
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("emotion_ray.distributed.train.starts_here", lambda: True)
         train(small, console)
-    chosen = settings_for(root, run="mine-tested", model="none", tuned=("mine",), protocol="random", epochs=None)
+    tuned = ("mine-lstm", "mine-attention")
+    chosen = settings_for(root, run="mine-tested", model="none", tuned=tuned, protocol="random", epochs=None)
     report, summaries = evaluate(chosen, console)
-    assert {one.model for one in summaries} == {"mine"}
-    assert "lr 0.002" in report.with_suffix(".md").read_text()
+    assert {one.model for one in summaries} == set(tuned)
+    text = report.with_suffix(".md").read_text()
+    assert "lr 0.002" in text
+    assert "If a sweep chose the settings of mine-lstm, it did so by" in text
+    assert "If a sweep chose the settings of mine-attention, it did so by" in text
 
 
 def store_small(root, name):
@@ -127,6 +134,7 @@ def test_a_gpu_that_is_not_there_is_refused_for_stored_models_too(alone, clips, 
 @pytest.mark.parametrize(
     ("more", "says"),
     [
+        ({"model": "lstm", "tuned": ("lstm",)}, "lstm names two models here"),
         ({"model": "none"}, "nothing to evaluate: give --model, or --tuned"),
         ({"tuned": ("ghost",)}, "there is no model in .*ghost"),
         ({"at_once": 64}, r"64 workers x 1 CPU = 64 CPU, and this machine has .*give --at-once"),

@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
 
 TAKES = 128  # four shards of clips: the first is written when most are still to be made
 IN_THE_COPY = "this is the submitted copy"
-PLACE = "a cluster of 1 node: 4 CPU, 0 GPU"
+PLACE = r"a cluster of 1 node: 4 CPU, 0 GPU(?: \([\d.]+ CPU free now\))?"  # other jobs run beside
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_a_bare_job_that_is_stopped_goes_on_when_it_is_submitted_again(jobs, roo
     assert "was stopped" in stopped.stdout + stopped.stderr
     assert 0 < len(held) < TAKES
     assert again.returncode == 0, again.stdout + again.stderr
-    assert f"preparing on {PLACE}" in again.stdout
+    assert re.search(f"preparing on {PLACE};", again.stdout)
     (told,) = re.findall(r"clips go to (\S+)", again.stdout)
     assert told == str(root / "clips")
     ids = [row["clip_id"] for row in rows(root)]
@@ -124,7 +124,7 @@ def test_a_submitted_copy_tunes(jobs, root):
     done = jobs["tune"].result()
     assert done.returncode == 0, done.stdout + done.stderr
     assert IN_THE_COPY in done.stdout
-    assert f"tuning on {PLACE}: 2 trials at a time, each of 1 x 1 CPU" in done.stdout
+    assert re.search(f"tuning on {PLACE}: 2 trials at a time, each of 1 x 1 CPU", done.stdout)
     assert "2/2 trials" in done.stdout
     (told,) = re.findall(r"model sweep is in the store; leaderboard and pictures: (\S+)", done.stdout)
     board = json.loads((Path(told) / "leaderboard.json").read_text())
@@ -136,7 +136,7 @@ def test_a_submitted_copy_trains(jobs, root):
     done = jobs["train"].result()
     assert done.returncode == 0, done.stdout + done.stderr
     assert IN_THE_COPY in done.stdout
-    assert f"training on {PLACE}" in done.stdout
+    assert re.search(f"training on {PLACE}:", done.stdout)
     assert re.findall(r"^epoch (\d)/2: training loss", done.stdout, re.MULTILINE) == ["1", "2"]
     (told,) = re.findall(r"model trained: .* in (\S+)$", done.stdout, re.MULTILINE)
     assert told == str(root / "models" / "trained")
@@ -147,7 +147,7 @@ def test_a_bare_job_evaluates(jobs, root):
     done = jobs["evaluate"].result()
     assert done.returncode == 0, done.stdout + done.stderr
     assert IN_THE_COPY not in done.stdout
-    assert f"evaluating on {PLACE}" in done.stdout
+    assert re.search(f"evaluating on {PLACE}:", done.stdout)
     (told,) = re.findall(r"the report is (\S+)", done.stdout)
     assert Path(told).is_relative_to(root / "runs")
     assert "UAR" in Path(told).read_text()
