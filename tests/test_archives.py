@@ -1,5 +1,6 @@
 """Members of archives: what is listed, what is read, and what is refused with which reason."""
 
+import errno
 import io
 import ntpath
 import posixpath
@@ -274,6 +275,21 @@ def test_archives_of_no_use(tmp_path, kind):
         list_members(path)
     assert (caught.value.stage, caught.value.reason) == ("fetch" if kind == "unreadable" else "archive", kind)
     assert str(path) in caught.value.message
+
+
+def test_a_disk_that_fails_is_no_fault_of_the_archive(tmp_path, monkeypatch):
+    path = zipped(tmp_path / "a.zip", (TAKE, VIDEO))
+    (member,), _ = list_members(path)
+
+    def failing(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    for what in ("open", "__init__"):
+        with monkeypatch.context() as patch:
+            patch.setattr(zipfile.ZipFile, what, failing)
+            with pytest.raises(Reject) as caught:
+                read_member(path, member)
+        assert (caught.value.stage, caught.value.reason) == ("fetch", "unreadable")
 
 
 def test_an_empty_file_is_no_zip(tmp_path):

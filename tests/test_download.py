@@ -15,6 +15,7 @@ import pytest
 from fake_zenodo import Fault
 from one_archive import CONTENT, MD5, NAME, QUICK
 
+from emotion_ray.data.archive_cache import CacheEntry
 from emotion_ray.data.archives import Archive
 from emotion_ray.data.download import DownloadSettings, download
 from emotion_ray.errors import EmotionRayError, Reject
@@ -87,6 +88,15 @@ def test_a_file_put_there_by_hand(zenodo, archive, tmp_path, known):
     for _ in range(2):
         assert download(archive, tmp_path, settings=QUICK).read_bytes() == CONTENT
     assert len(zenodo.requests) == (1 if archive.md5 is None else 0), "without an md5 it is not taken on trust"
+
+
+def test_room_is_asked_for_what_is_not_there_yet(archive, tmp_path):
+    assert CacheEntry(tmp_path, archive).bytes_missing() == len(CONTENT)
+    (tmp_path / NAME).write_bytes(CONTENT[:-1])
+    assert CacheEntry(tmp_path, archive).bytes_missing() == len(CONTENT)
+    (tmp_path / NAME).write_bytes(CONTENT)
+    assert CacheEntry(tmp_path, archive).bytes_missing() == 0
+    assert CacheEntry(tmp_path, replace(archive, md5=None)).bytes_missing() == len(CONTENT)
 
 
 @pytest.mark.parametrize("known", [{}, {"bytes": None}, {"bytes": None, "md5": None}])

@@ -168,6 +168,17 @@ def test_rejects_of_other_sources_stay(tmp_path):
     assert [reject.clip_id for reject in other.all_rejects()] == ["a"]
 
 
+def test_an_archive_on_a_disk_that_was_mended_is_no_reject_any_more(tmp_path):
+    folder = Folder.at(tmp_path)
+    plan = of_takes()
+    for source in ("/videos/a.zip", "/videos/a.zip!odd.mp4", "/videos/b.zip"):
+        plan.reject(RejectedTake.of(source, None, Reject("archive", "truncated_zip", "cut off")))
+    after(plan, folder, [])
+    mended = of_takes(Take("a", 1, 0, None, None, None, None, "/videos/a.zip", member="a.mp4"))
+    mended.take_stock(folder)
+    assert [reject.source for reject in mended.all_rejects()] == ["/videos/b.zip"]
+
+
 def test_a_file_listed_twice_is_still_made_once(tmp_path):
     manifest = tmp_path / "takes.csv"
     manifest.write_text("path,label,actor\na.mp4,happy,1\na.mp4,happy,1\n")

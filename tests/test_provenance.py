@@ -9,6 +9,7 @@ from emotion_ray.data.storage import Folder
     ("record", "expected"),
     [
         ({"settings": {"source": "zenodo", "base_url": "https://zenodo.org"}}, RAVDESS),
+        ({"settings": {"source": "zenodo", "base_url": "https://zenodo.org/"}}, RAVDESS),
         ({"settings": {"source": "zenodo", "base_url": "http://there"}}, Provenance("takes from http://there")),
         ({"settings": {"source": "videos/"}}, Provenance("videos of videos/")),
         (

@@ -109,22 +109,23 @@ class CacheEntry:
         """How many bytes are still to come, as far as is known."""
         if self.archive.bytes is None or self.is_remembered():
             return 0
-        try:
-            if self.whole.stat().st_size == self.archive.bytes:  # put there by hand: it is verified, not fetched
-                return 0
-        except OSError:
-            pass
-        try:
-            held = self.part.stat().st_size
-        except FileNotFoundError:  # nothing has come yet, or another process has just completed it
-            held = 0
-        return max(0, self.archive.bytes - held)
+        if self.archive.md5 and _size(self.whole) == self.archive.bytes:
+            return 0  # put there by hand: it is verified, not fetched
+        return max(0, self.archive.bytes - _size(self.part))
 
     def _remember(self, path: Path, md5: str) -> None:
         status = path.stat()
         note = {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "md5": md5}
         with disk_errors(self._ok.parent):
             self._ok.write_text(json.dumps(note))
+
+
+def _size(path: Path) -> int:
+    """Bytes; 0 of what is not there, or was just renamed by another process."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 class Part:

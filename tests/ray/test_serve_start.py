@@ -70,6 +70,13 @@ def test_no_replica_starts_without_a_key_where_serve_listens_to_others(serve_tha
     assert serve.status().proxies and not serve.status().applications  # somebody else's Serve runs on
 
 
+def test_replicas_that_fit_on_no_machine_are_refused(ray_here, root):
+    says = r"^1 replicas x 64 CPU = 64 CPU, and .* room for 0: give fewer"
+    settings = ServeSettings(root=root, cpus_per_replica=64)
+    with pytest.raises(EmotionRayError, match=says), serving(settings, Console()):
+        pytest.fail("it serves")
+
+
 @pytest.mark.parametrize(("host", "starts"), [("0.0.0.0", False), ("10.0.0.7", False), ("127.0.0.1", True)])
 def test_a_replica_asks_serve_where_it_listens(root, monkeypatch, host, starts):
     monkeypatch.setattr(module, "_get_global_client", lambda: SimpleNamespace(http_config=SimpleNamespace(host=host)))
