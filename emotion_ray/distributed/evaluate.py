@@ -141,8 +141,10 @@ def _chosen_by(settings: EvaluateSettings, clips: Clips) -> list[str]:
         record = read_record(f"{settings.root}/models", name)
         baseline = asdict(TrainSettings(model=record.architecture))
         left_aside = {"model", "epochs", "seed"}
-        chosen = [key for key, value in baseline.items() if key not in left_aside and record.training[key] != value]
-        chose = set(record.split["validation"]) & set(clips.clip_id)
+        chosen = any(
+            record.training.get(key, value) != value for key, value in baseline.items() if key not in left_aside
+        )
+        chose = set(record.split.get("validation", ())) & set(clips.clip_id)
         if chosen and chose:
             cautions.append(
                 f"If a sweep chose the settings of {name}, it did so by {len(chose)} of these very clips, which are "
