@@ -171,6 +171,7 @@ def test_the_schema_is_what_it_says():
     table.validate(full=True)
 
 
+@pytest.mark.slow
 def test_plain_pyarrow_reads_a_shard_without_us_and_without_ray(folder):
     made = noise_clip("a")
     [name] = write_shards(folder, [made])

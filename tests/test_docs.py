@@ -61,18 +61,21 @@ def test_pyarrow(folder, clips, monkeypatch):
     assert names["emotion"].tolist() == clips.emotion[order].tolist()
 
 
+@pytest.mark.slow
 def test_pyarrow_one_file_after_the_other(folder, clips, monkeypatch):
     brightness = run(block("iter_batches"), folder, monkeypatch)["brightness"]
     expected = dict(zip(clips.clip_id, clips.frames.mean(axis=(1, 2, 3, 4)), strict=True))
     assert brightness == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_duckdb(folder, clips, monkeypatch):
     names = run(block("duckdb"), folder, monkeypatch)
     assert names["counts"] == [(actor, emotion, 2, 60.0) for actor in (1, 2, 3, 4) for emotion in range(8)]
     assert np.array_equal(names["frames"], clips.frames[:2])
 
 
+@pytest.mark.slow
 def test_pandas(folder, clips, monkeypatch):
     names = run(block("pandas"), folder, monkeypatch)
     assert np.array_equal(names["frames"], clips.frames[rows_by_actor(clips)])
@@ -80,6 +83,7 @@ def test_pandas(folder, clips, monkeypatch):
     assert names["per_emotion"].to_dict() == dict.fromkeys(range(8), 8)
 
 
+@pytest.mark.slow
 def test_pytorch(folder, clips, monkeypatch):
     names = run(block("DataLoader"), folder, monkeypatch)
     assert tuple(names["frames"].shape) == (64, 60, 64, 64, 3)
@@ -87,6 +91,7 @@ def test_pytorch(folder, clips, monkeypatch):
     assert names["is_real_NT"].all()
 
 
+@pytest.mark.slow
 def test_pytorch_with_this_package(folder, clips, monkeypatch):
     names = run(block("one_split"), folder, monkeypatch)
     assert np.array_equal(names["train"].numpy(), clips.frames[names["split"].train])

@@ -23,7 +23,7 @@ from emotion_ray.models.record import ModelRecord
 from emotion_ray.models.store import load_stored, save_model
 from emotion_ray.settings import EvaluateSettings, LSTMSettings
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 RAVDESS = {"name": "RAVDESS", "synthetic": False}
 
 

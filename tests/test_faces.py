@@ -40,6 +40,7 @@ def test_a_face_is_followed(mtcnn, detector):
         assert crop.box.dtype == np.float32
 
 
+@pytest.mark.slow
 def test_a_tracked_face_has_the_exact_box(mtcnn):
     frames = moving(12)
     pairs = zip(followed(mtcnn, frames, "exact"), followed(mtcnn, frames, "track"), strict=True)
@@ -126,6 +127,7 @@ def test_tracking_follows_through_a_cut_to_a_face_in_the_same_place(mtcnn):
     assert min(overlaps) > 0.85
 
 
+@pytest.mark.slow
 def test_after_a_cut_tracking_waits_half_a_second_before_it_takes_another_face(mtcnn):
     frames = [scene((0.8, 130, 180))] * 5 + [scene((0.8, 500, 180))] * (PATIENCE + 5)
     crops = followed(mtcnn, frames, "track")
@@ -134,6 +136,7 @@ def test_after_a_cut_tracking_waits_half_a_second_before_it_takes_another_face(m
     assert all(centre(crop) > 400 for crop in crops[5 + PATIENCE :])
 
 
+@pytest.mark.slow
 def test_a_face_that_returns_in_time_is_the_same_face(mtcnn):
     frames = [scene((0.8, 130, 180))] * 3 + [scene((0.8, 500, 180))] * (PATIENCE - 2) + [scene((0.8, 140, 180))] * 3
     crops = followed(mtcnn, frames, "track")

@@ -121,6 +121,7 @@ def test_another_seed_is_another_run():
     )
 
 
+@pytest.mark.slow
 def test_best_logits_are_of_the_best_weights():
     train, validation = random_clips(16), random_clips(16, seed=3)
     model = new_model("lstm", SMALL, train)

@@ -132,6 +132,7 @@ def predictions(actors=12, clips=40, skill=0.6, seed=0):
     return labels, np.where(right, labels, random.integers(0, 8, len(who))), who
 
 
+@pytest.mark.slow
 def test_the_bootstrap_draws_actors_not_clips():
     labels, guesses, actors = predictions()
     by_actor = metrics.actor_bootstrap(metrics.war, labels, guesses, actors)

@@ -90,6 +90,7 @@ def test_a_video_is_annotated_beside_the_working_directory(work, root):
     assert cv2.imread("take_timeline.png") is not None
 
 
+@pytest.mark.slow
 def test_json_tells_all_of_it(work, root):
     code, out, _ = run("take.mp4", "other.mp4", "--root", root, "--json", "--out", "made", "--timeline", "csv")
     assert code == 0
@@ -212,6 +213,7 @@ def test_two_videos_never_become_one_file(work, root):
     assert "a/take.mp4 would become take_annotated.mp4 as another does" in err
 
 
+@pytest.mark.slow
 def test_a_cut_off_file_gives_what_it_has_and_says_so(work, root):
     content = portrait_video(60)
     Path("cut.mp4").write_bytes(content[: len(content) // 2])
@@ -310,6 +312,7 @@ class FakeCamera:
         pass
 
 
+@pytest.mark.slow
 def test_a_camera_is_recorded(work, root, monkeypatch):
     monkeypatch.setattr(cv2, "VideoCapture", lambda number: FakeCamera())
     code, out, err = run("--camera", 3, "--root", root)

@@ -93,6 +93,7 @@ def test_archives_have_names_and_layout_of_ravdess(tiny):
         assert archive.testzip() is None
 
 
+@pytest.mark.slow
 def test_the_index_lists_the_archives_as_zenodo_does(tiny):
     record = json.loads((tiny.folder / "index.json").read_text())
     assert record == tiny.as_record()
@@ -207,6 +208,7 @@ def test_mean_picture_and_first_picture_do_not_tell_the_emotion():
     assert accuracy["middle"] > 0.6
 
 
+@pytest.mark.slow
 def test_the_mirror_shows_its_files_and_no_folder(tiny):
     with mirror(tiny.folder) as address:
         files = f"{address}/records/{RECORD}/files"

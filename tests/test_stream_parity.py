@@ -18,7 +18,7 @@ from emotion_ray.settings import CropSettings
 from emotion_ray.vision.clipping import make_clip
 from emotion_ray.vision.video import RATE, Video
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
 @pytest.fixture
