@@ -34,10 +34,10 @@ class Epoch:
 
     Attributes:
         record: the epoch's figures. `epoch`, 1 for the first; `lr`, of its last step; `train_loss`, the mean
-            over clips of what was minimised; `train_accuracy`, in 0..1, of the model as it changed, in
-            training mode; `val_loss` in nats, without class weights or smoothing; `val_accuracy` and
-            `val_uar` in 0..1; `train_seconds` and `val_seconds`; `data_wait_seconds`, the part of
-            `train_seconds` spent waiting for a batch.
+            over clips, by their class weights, of what was minimised; `train_accuracy`, in 0..1, of the model
+            as it changed, in training mode; `val_loss` in nats, without class weights or smoothing;
+            `val_accuracy` and `val_uar` in 0..1; `train_seconds` and `val_seconds`; `data_wait_seconds`, the
+            part of `train_seconds` spent waiting for a batch.
         history: the records of all epochs up to this one.
         step_losses: float64 [steps], each the loss of a global batch.
         logits: float32 [N, C] of the validation clips after this epoch.

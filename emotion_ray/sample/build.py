@@ -8,7 +8,6 @@ import zipfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import partial
 from itertools import groupby
 from multiprocessing import get_context
@@ -23,8 +22,8 @@ from emotion_ray.data.takes import SAMPLE_INDEX
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.sample.render import SAMPLE_RATE, VERSION, render_take, render_voice
 from emotion_ray.sample.takes import Size, planned_takes
+from emotion_ray.vision.video import RATE
 
-_RATE = Fraction(30000, 1001)
 _TIMESTAMP = (2018, 5, 16, 0, 0, 0)  # of every member, so that an archive depends on its takes alone
 # Without mbtree=0, libx264's output differs from run to run in a few bits, even with one thread.
 _X264 = {"preset": "veryfast", "crf": "18", "x264-params": "mbtree=0"}
@@ -163,7 +162,7 @@ def encode(pictures: np.ndarray, voice: np.ndarray) -> bytes:
     """
     file = io.BytesIO()
     with av.open(file, "w", format="mp4", container_options={"fflags": "+bitexact"}) as container:
-        video = container.add_stream("libx264", rate=_RATE, options=_X264)
+        video = container.add_stream("libx264", rate=RATE, options=_X264)
         video.height, video.width = pictures.shape[1:3]
         video.pix_fmt = "yuv420p"
         video.codec_context.thread_count = 1
