@@ -63,6 +63,7 @@ def evaluate(settings: EvaluateSettings, console: Console) -> tuple[Path, list[S
         need, at_once = _room(settings, [this_machine()])
     fits = _fits(settings)
     clips = read_clips(Folder.at(settings.clips_folder))
+    cautions = _chosen_by(settings, clips)
     provenance = read_provenance(Folder.at(settings.clips_folder))
     data = describe(clips, provenance.name, provenance.synthetic)
     protocols = PROTOCOLS if settings.protocol == "both" else [settings.protocol]
@@ -99,7 +100,6 @@ def evaluate(settings: EvaluateSettings, console: Console) -> tuple[Path, list[S
         except EmotionRayError as error:
             console.print(f"its cost is left out: {error}", soft_wrap=True)
     title = f"Evaluation of {', '.join(fits)}"
-    cautions = _chosen_by(settings, clips)
     report = write_report(Path(run.path()), evaluation, title, costs, importance, _remarks(fits), cautions)
     run.note(complete=True)
     shutil.rmtree(_part(run, runs[0]).parent)
