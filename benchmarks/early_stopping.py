@@ -9,10 +9,9 @@ trials and their epochs are the same. With --really the sweep with ASHA is run a
 count, and it is shown that its epochs are those of the other sweep to the last digit. The first ten trials of Optuna's
 own search are random too.
 
-On two cores a training of 30 epochs of the full sample takes 3 to 4 minutes, so that all of it takes hours; a GPU that
-nine trials share (--gpus-per-worker 0.11) does it in minutes. Sweeps that have ended are kept in --scratch and not run
-again: a run may be cut off at any time and gone on with by the same command. Who changes how models are trained
-removes that folder first.
+On two cores a sweep of the full sample takes most of an hour; a GPU that nine trials share (--gpus-per-worker 0.11)
+does all of them in minutes. A sweep that has ended is kept in --records, one under way in --scratch: a run may be cut
+off at any time and gone on with by the same command. Who changes how models are trained removes both first.
 """
 
 import json
@@ -26,15 +25,18 @@ import optuna
 import tyro
 from asked import MISS, line
 from machine import facts, made_by
+from recorded_sweeps import keep, kept
 from replay import Recorded, drawn, replayed
 from rich.console import Console
 from sample_clips import sample_clips
 
 from emotion_ray.distributed.leaderboard import Leaderboard, Row
+from emotion_ray.distributed.search_space import Config
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.learning.history import read_history
 from emotion_ray.learning.resumable import History, best_epoch
 from emotion_ray.learning.run_folder import run_folder
+from emotion_ray.sample import planned_takes
 from emotion_ray.sample.render import VERSION
 from emotion_ray.settings import TuneSettings
 from emotion_ray.settings.checks import default_root
@@ -42,6 +44,7 @@ from emotion_ray.walkthrough.runs import swept
 
 Model = Literal["lstm", "attention"]
 
+RECORDS = Path(__file__).parents[1] / "results" / "benchmarks" / "early_stopping"
 MOST_POINTS = 2.0  # of validation UAR that the best trial may be worse by
 MOST_EPOCHS = {"lstm": 0.40, "attention": 0.60}  # the share of epochs that may be run
 
@@ -55,7 +58,9 @@ class Options:
     page: Path | None = None
     """Write them as a page of Markdown here."""
     scratch: Path = Path(default_root()) / "early_stopping"
-    """Folder of the sample, its clips and the sweeps; a sweep that has ended there is not run again."""
+    """Folder of the sample, its clips and the sweeps."""
+    records: Path = RECORDS
+    """Folder of the sweeps without stopping that have ended: those in it are not run again."""
     size: Literal["demo", "full"] = "full"
     """Of the synthetic sample."""
     models: tuple[Model, ...] = ("lstm", "attention")
@@ -72,6 +77,8 @@ class Options:
     """The same in the sweep without stopping, where ASHA is replayed: as many as there is room for, unless given."""
     gpus_per_worker: float = 1.0
     """Of a GPU, where there is one: parts let several trials share it."""
+    mixed_precision: bool = False
+    """Train in bfloat16 where it is safe, which takes half the time on a CPU that has instructions for it."""
     really: bool = False
     """Run the sweeps with ASHA too, instead of replaying them alone."""
 
@@ -82,6 +89,7 @@ class Comparison:
 
     Attributes:
         model, seed: of the search.
+        made: with what the sweep without stopping was made, see `machine.facts`.
         full_epochs, stopped_epochs: epochs run without and with ASHA.
         replayed_epochs: as many ASHA runs by the replay; those of `stopped_epochs` unless the sweep was really run.
         full_uar, stopped_uar: 0..1, validation UAR of the best trial's best epoch, without and with ASHA.
@@ -91,6 +99,7 @@ class Comparison:
 
     model: Model
     seed: int
+    made: dict[str, str]
     full_epochs: int
     stopped_epochs: int
     replayed_epochs: int
@@ -114,7 +123,7 @@ def main(options: Options) -> int:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     console = Console()
     root = options.scratch.expanduser().absolute() / f"{options.size}-{VERSION}"
-    clips = sample_clips(root, options.size, console)
+    clips = len(planned_takes(options.size))
     found = [compare(model, seed, root, options, console) for model in options.models for seed in range(options.seeds)]
     lines = [line(met, f"{options.size}: {what}", asked, got) for met, what, asked, got in verdicts(options, found)]
     result = {
@@ -140,20 +149,19 @@ def main(options: Options) -> int:
 
 def compare(model: Model, seed: int, root: Path, options: Options, console: Console) -> Comparison:
     """One search without stopping and with it."""
-    board, folder = sweep(model, seed, "none", root, options, console)
-    trials = recorded(board, folder, seed, options)
+    trials, made = unstopped(model, seed, root, options, console)
     ran = replayed(model, options.epochs, trials, options.at_once)
     full = [trial.history for trial in trials]
     stopped = [history[:epochs] for history, epochs in zip(full, ran, strict=True)]
     same_epochs = None
     if options.really:
-        board, folder = sweep(model, seed, "asha", root, options, console)
-        stopped = [trial.history for trial in recorded(board, folder, seed, options)]
+        stopped = [trial.history for trial in sweep(model, seed, "asha", root, options, console)]
         same_epochs = all(map(same_figures, stopped, full))
     (at, best), (at_stopped, best_stopped) = chosen(full), chosen(stopped)
     return Comparison(
         model=model,
         seed=seed,
+        made=made,
         full_epochs=sum(map(len, full)),
         stopped_epochs=sum(map(len, stopped)),
         replayed_epochs=sum(ran),
@@ -164,10 +172,29 @@ def compare(model: Model, seed: int, root: Path, options: Options, console: Cons
     )
 
 
+def unstopped(
+    model: Model, seed: int, root: Path, options: Options, console: Console
+) -> tuple[list[Recorded], dict[str, str]]:
+    """The trials of a sweep without stopping, which is run where there is no record of it, and with what it was made.
+
+    Raises:
+        EmotionRayError: the record is of another sweep.
+    """
+    what = {"sample": VERSION, "size": options.size, "model": model, "seed": seed, "epochs": options.epochs}
+    what |= {"mixed_precision": options.mixed_precision, "trials": drawn(model, options.trials, seed)}
+    path = options.records / f"{options.size}-{model}-{seed}.parquet"
+    if found := kept(path, what):
+        return found
+    trials, made = sweep(model, seed, "none", root, options, console), facts()
+    keep(path, trials, what, made)
+    return trials, made
+
+
 def sweep(
     model: Model, seed: int, scheduler: Literal["asha", "none"], root: Path, options: Options, console: Console
-) -> tuple[Leaderboard, str]:
-    """Runs a sweep where it has not ended yet; gives its leaderboard and the folder of its trials."""
+) -> list[Recorded]:
+    """Runs a sweep where it has not ended yet; gives its trials."""
+    sample_clips(root, options.size, console)
     settings = TuneSettings(
         root=str(root),
         run=f"{model}-{options.trials}x{options.epochs}-{scheduler}-{seed}",
@@ -178,23 +205,25 @@ def sweep(
         scheduler=scheduler,
         max_concurrent=options.at_once if options.really else options.recorded_at_once,
         gpus_per_worker=options.gpus_per_worker,
+        mixed_precision=options.mixed_precision,
         seed=seed,
     )
-    return swept(settings, console)[model], f"{run_folder(settings)}/{model}/trials"
+    board = swept(settings, console)[model]
+    return recorded(board, f"{run_folder(settings)}/{model}/trials", drawn(model, options.trials, seed))
 
 
-def recorded(board: Leaderboard, folder: str, seed: int, options: Options) -> list[Recorded]:
+def recorded(board: Leaderboard, folder: str, configs: list[Config]) -> list[Recorded]:
     """The trials of a sweep in the order in which they were drawn; a trial that failed has the epochs before.
 
     Raises:
-        EmotionRayError: other trials than the search draws from this seed.
+        EmotionRayError: it has other trials than these.
     """
     left: list[Row] = list(board.rows)
     trials = []
-    for config in drawn(board.architecture, options.trials, seed):
+    for config in configs:
         row = next((row for row in left if row.config == config), None)
         if row is None:
-            raise EmotionRayError(f"the trials in {folder} are not those of seed {seed}: remove them, or --scratch")
+            raise EmotionRayError(f"the trials in {folder} are not those of this seed: remove them, or --scratch")
         left.remove(row)
         trials.append(Recorded(config, read_history(f"{folder}/{row.trial}")))
     return trials
@@ -250,6 +279,7 @@ def page(result: dict, options: Options, found: list[Comparison]) -> str:
     )
     flags = f"--size {options.size} --trials {options.trials} --epochs {options.epochs} --seeds {options.seeds}"
     flags += f" --at-once {options.at_once} --models {' '.join(options.models)}" + " --really" * options.really
+    flags += " --mixed-precision" * options.mixed_precision
     if options.gpus_per_worker != 1:
         flags += f" --gpus-per-worker {options.gpus_per_worker:g}"
     lines = [
@@ -262,12 +292,14 @@ def page(result: dict, options: Options, found: list[Comparison]) -> str:
         f"stopped), {options.at_once} trials at a time. {how} UAR is of the best trial's best epoch, on the validation "
         "clips.",
         "",
-        "| model, seed | epochs without stopping | with ASHA | share | UAR without | with ASHA | the same model |",
-        "|---|---|---|---|---|---|---|",
+        "| model, seed | epochs without stopping | with ASHA | share | UAR without | with ASHA | the same model "
+        "| run at commit, on |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     lines += [
         f"| {one.model}, {one.seed} | {one.full_epochs} | {one.stopped_epochs} | {one.share:.1%} | {one.full_uar:.1%} "
-        f"| {one.stopped_uar:.1%} | {'yes' if one.same_model else 'no'} |"
+        f"| {one.stopped_uar:.1%} | {'yes' if one.same_model else 'no'} "
+        f"| {one.made['commit']}, {one.made['hardware']} |"
         for one in found
     ]
     lines += ["", "| what was measured | asked | got | |", "|---|---|---|---|"]

@@ -10,7 +10,9 @@ import torch.multiprocessing
 from plain_models import PlainAttention, PlainLSTM, plain_step
 from random_clips import random_clips
 
+import emotion_ray.learning.predict as predicting
 from emotion_ray.errors import EmotionRayError
+from emotion_ray.learning import loop
 from emotion_ray.learning.augment import Change, changed
 from emotion_ray.learning.batches import epoch_order, training_batches
 from emotion_ray.learning.history import (
@@ -111,6 +113,24 @@ def test_a_run_repeats_and_a_resumed_one_goes_the_same_way(architecture, setting
     assert rest[-1].best.epoch == whole[-1].best.epoch
     np.testing.assert_array_equal(rest[-1].best.logits, whole[-1].best.logits)
     assert not list(fit(other_weights, train, train, settings, resume=rest[-1].checkpoint()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", MODELS)
+def test_mixed_precision_goes_nearly_the_same_way_where_there_are_instructions_for_it(architecture, monkeypatch):
+    train, mixed = random_clips(16), replace(SMALL, mixed_precision=True)
+
+    def logits_and_losses(settings, instructions):
+        for module in (loop, predicting):
+            monkeypatch.setattr(module, "has_bfloat16", lambda device: instructions)
+        last = trained(architecture, settings, train)[-1]
+        return np.append(last.logits, last.step_losses)
+
+    plain = logits_and_losses(SMALL, True)
+    np.testing.assert_array_equal(logits_and_losses(mixed, False), plain)
+    other = logits_and_losses(mixed, True)
+    assert np.abs(other - plain).max() > 0
+    np.testing.assert_allclose(other, plain, rtol=0, atol=0.05)
 
 
 @pytest.mark.slow

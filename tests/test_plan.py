@@ -6,7 +6,7 @@ from noise_clip import noise_clip
 
 from emotion_ray.data.archives import Archive
 from emotion_ray.data.clips import write_shards
-from emotion_ray.data.plan import TAKES_A_TASK, Plan, make_plan
+from emotion_ray.data.plan import FILES_A_TASK, Plan, make_plan
 from emotion_ray.data.prepared import write_record, write_rejects
 from emotion_ray.data.storage import Folder
 from emotion_ray.data.takes import Choice, RejectedTake, Take
@@ -58,9 +58,9 @@ def next_run(plan: Plan, folder: Folder) -> Plan:
 
 
 def test_takes_at_hand_are_shared_out():
-    takes = [take(f"take-{number}") for number in range(2 * TAKES_A_TASK + 1)]
+    takes = [take(f"take-{number}") for number in range(2 * FILES_A_TASK + 1)]
     work = of_takes(*takes).work()
-    assert [len(one.takes) for one in work] == [TAKES_A_TASK, TAKES_A_TASK, 1]
+    assert [len(one.takes) for one in work] == [FILES_A_TASK, FILES_A_TASK, 1]
     assert [one for part in work for one in part.takes] == takes
 
 

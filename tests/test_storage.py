@@ -47,6 +47,11 @@ def test_a_home_is_understood(tmp_path, monkeypatch):
     assert everything_in(tmp_path) == ["clips/x"]
 
 
+def test_the_home_of_nobody_is_told_in_one_line():
+    with pytest.raises(EmotionRayError, match=r"^~nobody-here/clips: there is no user of that"):
+        Folder.at("~nobody-here/clips")
+
+
 @pytest.mark.parametrize("uri", ["nonsense://bucket/x", "http://host/x", "://"])
 def test_a_uri_of_an_unknown_kind_is_refused_in_one_line(uri):
     with pytest.raises(EmotionRayError, match="use a path, file://, s3:// or gs://") as caught:

@@ -255,6 +255,7 @@ def test_a_missing_model_is_named_with_those_there_are(tmp_path):
         ({"frames": 6, "size": 12}, "does not fit its model.json"),
         ({"protocol": "two\nlines"}, "protocol is"),
         ({"metrics": []}, "expected an object"),
+        ({"split": {"train": "take-1"}}, "split of .train. is .take-1.: expected a list"),
         ({"by_class": {"calm": {"recall": "high"}}}, "expected numbers"),
         ({"by_actor": {"1": 3}}, "expected numbers"),
         ({"calibration": {"temperature": 0}}, "temperature is 0"),

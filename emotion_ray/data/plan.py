@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from emotion_ray.data.archives import Archive
 from emotion_ray.data.http_transfer import shown
@@ -21,8 +20,9 @@ from emotion_ray.data.takes import (
 )
 from emotion_ray.errors import EmotionRayError, Reject
 from emotion_ray.settings import PrepareSettings
+from emotion_ray.settings.checks import home_filled_in
 
-TAKES_A_TASK = 16  # of files at hand, read by one fetching task
+FILES_A_TASK = 16  # read by one fetching task
 PASSING_STAGES = ("fetch", "worker")  # rejects of these may go well another time
 
 
@@ -76,7 +76,7 @@ class Plan:
     def work(self) -> list[Work]:
         """What is still to do, in tasks."""
         left = self._missing(self.at_hand)
-        work = [Work(takes=tuple(left[i : i + TAKES_A_TASK])) for i in range(0, len(left), TAKES_A_TASK)]
+        work = [Work(takes=tuple(left[i : i + FILES_A_TASK])) for i in range(0, len(left), FILES_A_TASK)]
         if not self.archives:  # then nobody asks for what is done, which takes room where millions are
             return work
         done = self._done()
@@ -171,7 +171,7 @@ def make_plan(settings: PrepareSettings) -> Plan:
     if "://" in settings.source:
         raise EmotionRayError("--source is zenodo, or a folder or manifest on a disk; a mirror is named by --base-url")
     choice = Choice(frozenset(parse_actors(settings.actors, None)) if settings.actors else None, modalities)
-    source = Path(settings.source).expanduser()
+    source = home_filled_in(settings.source)
     if source.suffix.lower() == ".csv":
         takes, rejects = takes_in_manifest(source, choice), []
     else:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from emotion_ray.errors import EmotionRayError
+from emotion_ray.settings.checks import home_filled_in
 
 _OF_STORE = re.compile(r"AWS Error (\w+).*? operation: (.*?)(?: \(Request ID.*|; Details.*)?$", re.MULTILINE)
 
@@ -40,7 +41,7 @@ class Folder:
         """
         text = str(uri)
         if "://" not in text:
-            return cls(text, fs.LocalFileSystem(), str(Path(text).expanduser().absolute()))
+            return cls(text, fs.LocalFileSystem(), str(home_filled_in(text).absolute()))
         kind, _, rest = text.partition("://")
         if kind != "file":
             # pyarrow takes credentials in these, and a URI ends up in logs, records and results

@@ -23,6 +23,7 @@ from emotion_ray.data.archives import (
 )
 from emotion_ray.data.http_transfer import TransferError, checked_url, open_from, shown
 from emotion_ray.errors import EmotionRayError, Reject
+from emotion_ray.settings.checks import home_filled_in
 
 RECORD_TIMEOUT_S = 30.0
 SAMPLE_INDEX = "index.json"  # in a folder of the synthetic sample, in the form of a mirror's record
@@ -274,7 +275,7 @@ def synthetic_sample(source: str, base_url: str) -> str | None:
         EmotionRayError: the mirror's record can't be read.
     """
     if source != "zenodo":
-        sample = _indexed_sample(Path(source).expanduser() / SAMPLE_INDEX)
+        sample = _indexed_sample(home_filled_in(source) / SAMPLE_INDEX)
     elif base_url.rstrip("/") == ravdess.BASE_URL:
         sample = None
     else:

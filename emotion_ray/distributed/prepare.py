@@ -100,11 +100,12 @@ def prepare(settings: PrepareSettings, console: Console, start_anew: bool = Fals
     if plan.work():
         with connected(settings.workers) as place:
             console.print(f"preparing on {place}; clips go to {folder.uri}", highlight=False, soft_wrap=True)
-            check_shared(folder.path if folder.is_local else folder.uri, "--out" if settings.out else "--root")
+            flag = "--out" if settings.out else "--root"
+            check_shared(folder.path if folder.is_local else folder.uri, flag)
             if plan.at_hand:
                 check_readable(str(plan.at_hand[0].path), "--source")
             began = time.monotonic()
-            with nullcontext() if place.own else marked(folder) as mark:
+            with nullcontext() if place.own else marked(folder, flag) as mark:
                 _run(settings, folder, mark, plan, place, console)
             seconds = time.monotonic() - began
     rejects = plan.all_rejects()

@@ -105,9 +105,11 @@ def is_baseline(architecture: str, config: Config) -> bool:
     return dict(config) == baseline(architecture)
 
 
-def settings_of(architecture: str, config: Mapping[str, Any], epochs: int, seed: int) -> TrainSettings:
-    """The settings of a trial; what the space does not vary is at its default."""
-    settings = TrainSettings(model=architecture, epochs=epochs, seed=seed)
+def settings_of(
+    architecture: str, config: Mapping[str, Any], epochs: int, seed: int, mixed_precision: bool = False
+) -> TrainSettings:
+    """The settings of a trial; what is neither given nor varied by the space is at its default."""
+    settings = TrainSettings(model=architecture, epochs=epochs, seed=seed, mixed_precision=mixed_precision)
     parts: dict[str, Config] = {}
     for name, value in config.items():
         part, _, field = name.rpartition(".")

@@ -21,10 +21,12 @@ class Mark:
 
     Attributes:
         folder: as this machine, or another one, sees it.
+        flag: by which it was given.
         name, token: of the file, and what is in it.
     """
 
     folder: Folder
+    flag: str
     name: str
     token: str
 
@@ -36,9 +38,9 @@ class Mark:
 
 
 @contextmanager
-def marked(folder: Folder) -> Iterator[Mark]:
+def marked(folder: Folder, flag: str) -> Iterator[Mark]:
     """Keeps a mark in a folder while the block runs, also for machines that join the cluster meanwhile."""
-    mark = Mark(folder, f".probe-{uuid.uuid4().hex[:8]}", uuid.uuid4().hex)
+    mark = Mark(folder, flag, f".probe-{uuid.uuid4().hex[:8]}", uuid.uuid4().hex)
     folder.publish(mark.name, mark.token.encode())
     try:
         yield mark
@@ -59,7 +61,7 @@ def check_shared(path: str, flag: str = "--root") -> None:
     folder = Folder.at(path)
     if len(_nodes()) == 1:
         return
-    with marked(folder) as mark:
+    with marked(folder, flag) as mark:
         blind = _blind(mark.is_seen)
     if blind:
         raise EmotionRayError(unshared(path, flag, blind))

@@ -17,6 +17,7 @@ from emotion_ray.distributed.search_space import Config, settings_of
 from emotion_ray.distributed.worker_group import Together, epoch_report, failure_report, train_together
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.learning.resumable import train_resumably
+from emotion_ray.settings import TrainSettings
 
 CONFIG = "config.json"
 DRIVER_CPUS = 0.1
@@ -34,6 +35,7 @@ class SweepTask:
         seed: of each training.
         workers: of a trial; need: of each of them.
         max_failures: how often lost workers are replaced.
+        mixed_precision: of each training.
     """
 
     folder: str
@@ -43,9 +45,14 @@ class SweepTask:
     workers: int
     need: Need
     max_failures: int
+    mixed_precision: bool = False
 
     def trial_folder(self, trial_id: str) -> str:
         return f"{self.folder}/{trial_id}"
+
+    def settings_of(self, config: Config) -> TrainSettings:
+        """How a trial of this configuration trains."""
+        return settings_of(self.architecture, config, self.epochs, self.seed, self.mixed_precision)
 
 
 def run_trial(config: Config, task: SweepTask, train: Clips, validation: Clips) -> None:
@@ -54,7 +61,7 @@ def run_trial(config: Config, task: SweepTask, train: Clips, validation: Clips) 
     torch.set_num_threads(task.need.threads)
     folder = _begun(task, config)
     try:
-        settings = settings_of(task.architecture, config, task.epochs, task.seed)
+        settings = task.settings_of(config)
         for history in train_resumably(folder, task.architecture, train, validation, settings, task.need.device):
             tune.report(epoch_report(history))
     except EmotionRayError as error:
@@ -70,7 +77,7 @@ def run_trial_of_several(
         train, validation: references in a list of one, which Ray does not resolve on the way here.
     """
     folder = _begun(task, config)
-    settings = settings_of(task.architecture, config, task.epochs, task.seed)
+    settings = task.settings_of(config)
     together = Together(folder, task.architecture, settings, train[0], validation[0], task.need.threads)
     try:
         train_together(together, task.workers, task.need, task.max_failures, "ray", [TuneReportCallback()])

@@ -95,6 +95,7 @@ def tune(settings: TuneSettings, console: Console) -> list[Sweep]:
                 workers=settings.workers_per_trial,
                 need=need,
                 max_failures=settings.max_failures,
+                mixed_precision=settings.mixed_precision,
             )
             _check_space(run.path(), architecture, clips, at_once)
             board = _sweep(run, task, settings, at_once, parts, clips, split, console)
@@ -183,5 +184,5 @@ def _tested(task: SweepTask, rows: tuple[Row, ...], clips: Clips, split: Split) 
 
 
 def _trained(task: SweepTask, row: Row) -> Trained:
-    settings = settings_of(task.architecture, row.config, task.epochs, task.seed)
+    settings = task.settings_of(row.config)
     return Trained.read(task.trial_folder(row.trial), task.architecture, settings)

@@ -95,7 +95,7 @@ def train_together(
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         cause = (lines or [type(error).__name__])[-1]
         raise EmotionRayError(
-            f"training failed {max_failures + 1} times, the last time by: {cause:.300}; "
+            f"training broke off, by: {cause:.300}; it is begun anew {max_failures} times at most: "
             "see that the machines have free CPUs and memory to spare, then go on with --resume"
         ) from None
     if folder.exists(FAILED):

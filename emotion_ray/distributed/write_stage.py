@@ -34,7 +34,7 @@ class WriteStage:
         clips = [item for item in items if isinstance(item, Clip)]
         results: list = [item for item in items if not isinstance(item, Clip)]
         if clips and self.mark and not self.mark.is_seen():
-            results.append(Failed(unshared(self.folder.uri, "--root", [platform.node()])))
+            results.append(Failed(unshared(self.folder.uri, self.mark.flag, [platform.node()])))
         elif clips:
             try:
                 write_shards(self.folder, clips)

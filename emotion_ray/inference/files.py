@@ -8,6 +8,7 @@ from pathlib import Path
 
 from emotion_ray.data.archives import VIDEO_SUFFIXES
 from emotion_ray.errors import EmotionRayError
+from emotion_ray.settings.checks import home_filled_in
 
 ANNOTATED = "_annotated"
 
@@ -48,7 +49,7 @@ def videos_of(paths: Sequence[str]) -> list[tuple[Path, Path]]:
     found: dict[Path, tuple[Path, Path]] = {}
     try:
         for text in paths:
-            path = Path(text).expanduser()
+            path = home_filled_in(text)
             if path.is_dir():
                 for below in _videos_below(path):
                     found.setdefault(below.resolve(), (below, below.parent.relative_to(path)))

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,6 +17,7 @@ from emotion_ray.inference.timeline import TABLES, picture
 from emotion_ray.inference.videos import Predicted, stream_for
 from emotion_ray.models.store import LoadedModel
 from emotion_ray.settings import PredictSettings
+from emotion_ray.settings.checks import home_filled_in
 from emotion_ray.vision.encode import H264Writer
 from emotion_ray.vision.mtcnn import MTCNN
 
@@ -33,7 +33,7 @@ def record_camera(settings: PredictSettings, model: LoadedModel, console: Consol
         EmotionRayError: no such camera, no picture from it, or the files can't be written.
     """
     name = f"camera{settings.camera}"
-    outputs = Outputs.named(Path(settings.out).expanduser(), name, settings.timeline)
+    outputs = Outputs.named(home_filled_in(settings.out), name, settings.timeline)
     check_free(outputs, set(), settings.force)
     stream = stream_for(settings, MTCNN(), model)
     analysis = Analysis(name, stream.labels)

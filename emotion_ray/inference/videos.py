@@ -18,6 +18,7 @@ from emotion_ray.inference.timeline import TABLES, picture
 from emotion_ray.models.record import ModelRecord
 from emotion_ray.models.store import LoadedModel, list_models, load_model, load_stored
 from emotion_ray.settings import PredictSettings
+from emotion_ray.settings.checks import home_filled_in
 from emotion_ray.vision.mtcnn import MTCNN
 
 
@@ -81,7 +82,7 @@ def predict_videos(
         for path, below in videos:
             task = progress.add_task(path.name, total=None)
             try:
-                outputs = Outputs.named(Path(settings.out).expanduser() / below, path.stem, settings.timeline)
+                outputs = Outputs.named(home_filled_in(settings.out) / below, path.stem, settings.timeline)
                 if outputs.video in made:
                     raise EmotionRayError(f"{path} would become {outputs.video} as another does: do it by itself")
                 check_free(outputs, inputs, settings.force)

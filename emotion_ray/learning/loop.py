@@ -23,7 +23,7 @@ from emotion_ray.errors import EmotionRayError
 from emotion_ray.learning.batches import training_batches
 from emotion_ray.learning.epochs import Best, Epoch, checkpoint, epoch_merit, restore
 from emotion_ray.learning.metrics import confusion, mean_loss, uar, war
-from emotion_ray.learning.predict import predict
+from emotion_ray.learning.predict import has_bfloat16, predict
 from emotion_ray.models.architectures import Classifier, build
 from emotion_ray.models.backbone import to_input
 from emotion_ray.settings import TrainSettings
@@ -87,7 +87,7 @@ def fit(
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
     weight_of_class = _class_weights(train.emotion, settings)
     class_weights = torch.from_numpy(weight_of_class).to(device, dtype)
-    mixed_precision = settings.mixed_precision and device.type == "cuda"
+    mixed_precision = settings.mixed_precision and has_bfloat16(device)
     steps = math.ceil(len(train) / settings.batch)
     history: list[dict[str, float]] = []
     best: Best | None = None

@@ -88,6 +88,9 @@ class ModelRecord:
         ):
             if type(getattr(self, name)) is not dict:
                 raise EmotionRayError(f"{name} is {getattr(self, name)!r:.80}: expected an object")
+        for part, clips in self.split.items():
+            if type(clips) is not list or not all(type(clip) is str for clip in clips):
+                raise EmotionRayError(f"split of {part!r:.80} is {clips!r:.80}: expected a list of clip_ids")
         for name in ("by_class", "by_actor"):
             for key, figures in getattr(self, name).items():
                 if type(figures) is not dict or not all(_is_number(figure) for figure in figures.values()):

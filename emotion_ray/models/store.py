@@ -20,6 +20,7 @@ from emotion_ray.models.architectures import Classifier, told_by_weights, with_w
 from emotion_ray.models.card import model_card
 from emotion_ray.models.record import ModelRecord
 from emotion_ray.models.weights import read_state_dict
+from emotion_ray.settings.checks import home_filled_in
 
 WEIGHTS, RECORD, CARD = "model.pth", "model.json", "MODEL_CARD.md"
 LARGEST_RECORD = 32 * 2**20  # bytes; that of a model trained on all of RAVDESS takes 0.1 MB
@@ -97,7 +98,7 @@ def load_model(name_or_path: str | Path, root: str | Path) -> LoadedModel:
     text = str(name_or_path)
     if NAME.fullmatch(text) and has_model(root, text):
         return load_stored(root, text)
-    path = Path(text).expanduser()
+    path = home_filled_in(text)
     if path.name == WEIGHTS and (path.parent / RECORD).is_file():
         path = path.parent
     if path.is_file():

@@ -9,7 +9,6 @@ import hmac
 import os
 from dataclasses import dataclass
 from ipaddress import ip_address
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -19,6 +18,7 @@ from starlette.websockets import WebSocketClose
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.service.problems import Problem
 from emotion_ray.settings import ServeSettings
+from emotion_ray.settings.checks import home_filled_in
 
 KEY_VARIABLE = "EMOTION_RAY_API_KEY"
 SHORTEST_KEY = 16  # characters
@@ -128,7 +128,7 @@ def access_of(settings: ServeSettings) -> Access:
 def _read_key(settings: ServeSettings) -> str | None:
     if settings.api_key_file is None:
         return os.environ.get(KEY_VARIABLE, "").strip() or None
-    path = Path(settings.api_key_file).expanduser()
+    path = home_filled_in(settings.api_key_file)
     try:
         return path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:

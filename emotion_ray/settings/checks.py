@@ -13,6 +13,18 @@ def default_root() -> str:
     return os.environ.get("EMOTION_RAY_HOME") or str(Path.home() / "emotion_ray")
 
 
+def home_filled_in(path: str | Path) -> Path:
+    """A path on a disk, with the folder that its `~` or `~name` stands for.
+
+    Raises:
+        EmotionRayError: there is no user of that name.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise EmotionRayError(f"{path}: there is no user of that name here; write the folder out") from None
+
+
 def check_on_disk(flag: str, folder: str) -> None:
     """Refuses, untold since it may hold a password, the address of a folder that must be on a disk."""
     if "://" in folder:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from emotion_ray.errors import EmotionRayError
-from emotion_ray.settings.checks import check_choices, check_numbers, default_root
+from emotion_ray.settings.checks import check_choices, check_numbers, default_root, home_filled_in
 
 BASE_URL = "https://zenodo.org"
 
@@ -63,7 +63,7 @@ class PrepareSettings(CropSettings):
     def cache_folder(self) -> Path:
         """Where each machine keeps the archives: always a disk, whatever `root` is."""
         root = Path.home() / "emotion_ray" if "://" in self.root else self.root
-        return Path(self.cache or f"{root}/archives").expanduser().absolute()
+        return home_filled_in(self.cache or f"{root}/archives").absolute()
 
     @property
     def crop(self) -> CropSettings:

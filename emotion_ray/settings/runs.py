@@ -98,6 +98,8 @@ class TuneSettings(RunSettings):
     """Which of the actor folds that is, from 1."""
     max_failures: int = 3
     """Times that a trial whose process died goes on from its last epoch before it counts as failed."""
+    mixed_precision: bool = False
+    """Of every trial: bfloat16 where it is safe, on a GPU or on a CPU that has instructions for it."""
     seed: int = 0
     """Of the search, the split and every trial's training."""
 

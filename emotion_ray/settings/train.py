@@ -94,7 +94,7 @@ class TrainSettings:
     patience: int = 0
     """Stop after so many epochs without a better validation UAR (or the same with less loss); 0: never."""
     mixed_precision: bool = False
-    """bfloat16 where it is safe, on a GPU; without effect on a CPU."""
+    """bfloat16 where it is safe, on a GPU or on a CPU that has instructions for it; without effect on others."""
     seed: int = 0
     """Of first weights, order of clips, dropout and augmentation."""
     augment: AugmentSettings = field(default_factory=AugmentSettings)

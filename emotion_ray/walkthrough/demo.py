@@ -20,6 +20,7 @@ from emotion_ray.real_clips import real_clips
 from emotion_ray.sample import SIZES, SampleIndex, build_sample, planned_takes
 from emotion_ray.sample.mirror import mirror
 from emotion_ray.settings import EvaluateSettings, PredictSettings, PrepareSettings, TuneSettings
+from emotion_ray.settings.checks import home_filled_in
 from emotion_ray.walkthrough.runs import evaluated, show_model, swept
 from emotion_ray.walkthrough.stages import Made, Stages
 
@@ -52,7 +53,7 @@ def demo(root: Path, console: Console, size: str = SIZES[0]) -> list[Made]:
     Raises:
         EmotionRayError: the folder can't be written, or a stage can't do its work.
     """
-    root = root.expanduser().absolute()
+    root = home_filled_in(root).absolute()
     stages = Stages(console, 6)
     console.print(ABOUT, soft_wrap=True)
     with stages.stage("archives: rendering the synthetic sample"):

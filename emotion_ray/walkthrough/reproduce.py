@@ -24,6 +24,7 @@ from emotion_ray.learning.report import PUBLISHED
 from emotion_ray.learning.run_folder import run_folder
 from emotion_ray.learning.summaries import Summary
 from emotion_ray.settings import CropSettings, ReproduceSettings
+from emotion_ray.settings.checks import home_filled_in
 from emotion_ray.walkthrough.estimate import estimate, measure_speeds, planned_trainings
 from emotion_ray.walkthrough.runs import evaluated, is_done, left_to_do, models_of, swept, trained
 from emotion_ray.walkthrough.stages import Made, Stages
@@ -138,7 +139,7 @@ def _say_what_it_takes(settings: ReproduceSettings, wanted: Plan, console: Conso
         console.print("measuring how fast this machine trains")
     takes = estimate(settings, wanted, left, measure_speeds(settings) if left else {})
     console.print(takes.table())
-    root = Path(settings.root).expanduser().absolute()
+    root = home_filled_in(settings.root).absolute()
     there = next(folder for folder in (root, *root.parents) if folder.exists())
     free = shutil.disk_usage(there).free
     console.print(

@@ -23,6 +23,7 @@ from emotion_ray.learning.run_models import architectures, names_of_models
 from emotion_ray.learning.summaries import Summary, summarise
 from emotion_ray.models.store import read_record
 from emotion_ray.settings import EvaluateSettings, RunSettings, TrainRunSettings, TuneSettings
+from emotion_ray.settings.checks import home_filled_in
 
 Settings = TypeVar("Settings", bound=RunSettings)
 
@@ -137,7 +138,7 @@ def evaluated(settings: EvaluateSettings, console: Console) -> tuple[Path, Evalu
         evaluate(left, console)
     else:
         console.print("evaluated before:")
-    folder = Path(run_folder(settings)).expanduser()
+    folder = home_filled_in(run_folder(settings))
     evaluation = load_evaluation(folder)
     summaries = summarise(evaluation.predictions)
     title = f"{evaluation.data.label}: {evaluation.data.clips} clips of {evaluation.data.actors} actors"

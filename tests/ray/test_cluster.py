@@ -148,11 +148,12 @@ def test_a_file_that_not_all_machines_have_is_refused(machines, tmp_path):
 
 def test_a_machine_that_joins_later_and_sees_another_folder_writes_no_clip(tmp_path):
     here, elsewhere = Folder.at(tmp_path / "here"), Folder.at(tmp_path / "elsewhere")
-    with shared_folder.marked(here) as mark:
+    with shared_folder.marked(here, "--out") as mark:
         (written,) = WriteStage(here, mark).write({"item": [noise_clip("a")]})
         (failed,) = WriteStage(elsewhere, replace(mark, folder=elsewhere)).write({"item": [noise_clip("b")]})
     assert isinstance(written["item"][0], Written)
     assert "is not the same folder on all machines" in failed["item"][0].message
+    assert "give a --out that they share" in failed["item"][0].message
     assert not (tmp_path / "elsewhere").exists()
     assert [path.suffix for path in (tmp_path / "here").rglob("*") if path.is_file()] == [".parquet"]
 

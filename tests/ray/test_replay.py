@@ -2,12 +2,14 @@
 
 import pytest
 from random_clips import random_clips
+from recorded_sweeps import keep, kept
 from replay import Recorded, drawn, replayed
 
 from emotion_ray.distributed.preflight import Need
 from emotion_ray.distributed.search_space import baseline
 from emotion_ray.distributed.sweep import run_sweep
 from emotion_ray.distributed.trial import SweepTask, trainable
+from emotion_ray.errors import EmotionRayError
 from emotion_ray.learning.history import read_history
 from emotion_ray.settings import TuneSettings
 
@@ -45,6 +47,16 @@ def test_a_trial_begins_when_another_has_ended():
 def test_a_trial_that_failed_ran_the_epochs_that_it_has():
     trials = [trial(0.1), trial(0.9, epochs=0, lr=0.01), trial(0.8, epochs=5, lr=0.009), trial(0.5, lr=0.002)]
     assert replayed("lstm", EPOCHS, trials, at_once=1) == [30, 0, 5, 4]
+
+
+def test_a_sweep_that_is_kept_comes_back_as_it_was_and_for_no_other(tmp_path):
+    trials, path = [trial(1 / 3), trial(0.9, epochs=0, lr=0.01), trial(0.8, epochs=5)], tmp_path / "new" / "a.parquet"
+    assert kept(path, {"seed": 0}) is None
+    keep(path, trials, {"seed": 0}, {"commit": "c"})
+    assert kept(path, {"seed": 0}) == (trials, {"commit": "c"})
+    with pytest.raises(EmotionRayError, match=r"a\.parquet is of another sweep: remove it"):
+        kept(path, {"seed": 1})
+    assert [one.name for one in path.parent.iterdir()] == ["a.parquet"]
 
 
 @pytest.mark.slow

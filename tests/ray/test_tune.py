@@ -2,6 +2,7 @@ import io
 import json
 import shutil
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -73,7 +74,7 @@ def half_broken(task, train, validation):
 def test_a_sweep_from_clips_to_a_model(ray_here, clips, settings, console, monkeypatch):
     root, all_clips = clips
     monkeypatch.setattr(module, "trainable", half_broken)
-    (sweep,) = tune(settings, console)
+    (sweep,) = tune(replace(settings, mixed_precision=True), console)
 
     rows = sweep.board.rows
     assert len({row.trial for row in rows}) == len(rows) == TRIALS
@@ -102,6 +103,7 @@ def test_a_sweep_from_clips_to_a_model(ray_here, clips, settings, console, monke
     assert record.split["test"] == [all_clips.clip_id[place] for place in split.test]
     assert not set(record.split["test"]) & set(record.split["train"] + record.split["validation"])
     assert record.training["lr"] == sweep.board.best.config["lr"]
+    assert record.training["mixed_precision"] is True
     assert record.metrics["uar"][0] == pytest.approx(sweep.board.test["best"]["uar"].value)
     gain = sweep.board.test["gain"]["uar"].value
     assert gain == pytest.approx(sweep.board.test["best"]["uar"].value - sweep.board.test["baseline"]["uar"].value)
