@@ -11,7 +11,7 @@ import torch
 
 
 def facts() -> dict[str, str]:
-    """`commit` (with -dirty where files differ from it), `date` (ISO 8601, UTC), `hardware` and `software`."""
+    """`commit` (with -dirty where files other than results differ from it), `date` (ISO 8601, UTC), `hardware` and `software`."""
     return {
         "commit": _commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -28,11 +28,16 @@ def made_by(command: str, about: dict[str, str]) -> str:
 
 def _commit() -> str:
     """Of the repository; where this is a copy without its history, what $COMMIT says."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        commit = _git("rev-parse", "--short=12", "HEAD")
+        return commit + "-dirty" * bool(_git("status", "--porcelain", "--", ".", ":!results"))
     except (OSError, subprocess.CalledProcessError):
         return os.environ.get("COMMIT", "unknown")
+
+
+def _git(*command: str) -> str:
+    root = str(Path(__file__).parents[1])
+    return subprocess.run(["git", "-C", root, *command], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _gpus() -> list[str]:
