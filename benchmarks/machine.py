@@ -11,7 +11,7 @@ import torch
 
 
 def facts() -> dict[str, str]:
-    """`commit` (with -dirty where files other than results differ from it), `date` (ISO 8601, UTC), `hardware` and `software`."""
+    """`commit` (-dirty where files but results differ from it), `date` (ISO 8601, UTC), `hardware` and `software`."""
     return {
         "commit": _commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
