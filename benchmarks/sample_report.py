@@ -3,8 +3,8 @@
 
     python benchmarks/sample_report.py
 
-Both models at their defaults by both protocols, with the control: about an hour on two cores. What is done is kept in
---scratch: cut off at any time, the same command goes on.
+Both models at their defaults by both protocols, with the control: about half an hour on two cores. What is done is
+kept in --scratch: cut off at any time, the same command goes on.
 """
 
 import shutil

@@ -45,6 +45,15 @@ def test_the_map_of_the_house_names_what_there_is():
     assert set(named) == packages
 
 
+def test_the_figures_of_the_report_are_in_it():
+    report = (ROOT / "results" / "sample" / "report.md").read_text("utf-8").replace("\\", "")
+    (row,) = re.findall(r"^\|.*\| (.+) \| \[report\]", README, flags=re.MULTILINE)
+    figures = re.findall(r"(\w+) ([\d.]+ \[[\d.]+, [\d.]+\])", row)
+    assert [model for model, _ in figures] == ["LSTM", "attention"]
+    for model, figure in figures:
+        assert f"| **{model.lower()}** | **unseen actors, best epoch on validation actors** | **{figure}**" in report
+
+
 def test_the_figures_are_those_of_the_pages():
     rows = re.findall(r"^\|.*\| (.+) \| `(\w+)`, \[\w+\]\((\S+)\.md\) \|$", README, flags=re.MULTILINE)
     assert len(rows) >= 9
