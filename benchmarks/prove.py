@@ -55,7 +55,7 @@ PROOFS = (
     Proof("proof", "accuracy.py"),
     Proof("proof", "fuzz_service.py"),
     Proof("trainings", "sample_difficulty.py", _results("sample")),
-    Proof("trainings", "early_stopping.py", _results("early_stopping")),
+    Proof("trainings", "early_stopping.py", ("--mixed-precision", *_results("early_stopping"))),
 )
 
 
