@@ -9,9 +9,10 @@ trials and their epochs are the same. With --really the sweep with ASHA is run a
 count, and it is shown that its epochs are those of the other sweep to the last digit. The first ten trials of Optuna's
 own search are random too.
 
-On two cores a sweep of the full sample takes most of an hour; a GPU that nine trials share (--gpus-per-worker 0.11)
-does all of them in minutes. A sweep that has ended is kept in --records, one under way in --scratch: a run may be cut
-off at any time and gone on with by the same command. Who changes how models are trained removes both first.
+On two cores with instructions for bfloat16 a sweep of the full sample takes about 17 minutes with --mixed-precision;
+a GPU that nine trials share (--gpus-per-worker 0.11) does all of them in minutes. A sweep that has ended is kept in
+--records, one under way in --scratch: a run may be cut off at any time and gone on with by the same command. Who
+changes how models are trained removes both first.
 """
 
 import json

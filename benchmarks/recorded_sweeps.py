@@ -1,4 +1,4 @@
-"""Sweeps without stopping, each kept as a Parquet file once it has ended: they take most of an hour on two cores.
+"""Sweeps without stopping, each kept as a Parquet file once it has ended.
 
 A row is a trial: `config`, its settings as JSON, and `history`, the records of its epochs. The file's metadata tell
 what the sweep was and how it came about.
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from replay import Recorded
 
+from emotion_ray.data.storage import Folder
 from emotion_ray.errors import EmotionRayError
 
 ABOUT = b"sweep"
@@ -23,13 +24,15 @@ def keep(path: Path, trials: list[Recorded], sweep: dict, made: dict[str, str]) 
         trials: in the order in which they were drawn.
         sweep: what it was, for `kept`.
         made: with what it was made, see `machine.facts`.
+
+    Raises:
+        EmotionRayError: the folder can't be written.
     """
     rows = [{"config": json.dumps(trial.config), "history": trial.history} for trial in trials]
     about = {ABOUT: json.dumps({"sweep": sweep, "made": made})}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    pq.write_table(pa.Table.from_pylist(rows).replace_schema_metadata(about), part, compression="zstd")
-    part.replace(path)
+    content = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows).replace_schema_metadata(about), content, compression="zstd")
+    Folder.at(path.parent).publish(path.name, content.getvalue())
 
 
 def kept(path: Path, sweep: dict) -> tuple[list[Recorded], dict[str, str]] | None:

@@ -12,7 +12,6 @@ from random_clips import random_clips
 
 import emotion_ray.learning.predict as predicting
 from emotion_ray.errors import EmotionRayError
-from emotion_ray.learning import loop
 from emotion_ray.learning.augment import Change, changed
 from emotion_ray.learning.batches import epoch_order, training_batches
 from emotion_ray.learning.history import (
@@ -121,8 +120,7 @@ def test_mixed_precision_goes_nearly_the_same_way_where_there_are_instructions_f
     train, mixed = random_clips(16), replace(SMALL, mixed_precision=True)
 
     def logits_and_losses(settings, instructions):
-        for module in (loop, predicting):
-            monkeypatch.setattr(module, "has_bfloat16", lambda device: instructions)
+        monkeypatch.setattr(predicting, "has_bfloat16", lambda device: instructions)
         last = trained(architecture, settings, train)[-1]
         return np.append(last.logits, last.step_losses)
 

@@ -13,6 +13,7 @@ import ray
 from emotion_ray.data.storage import cause_of
 from emotion_ray.distributed.preflight import Machine
 from emotion_ray.errors import EmotionRayError
+from emotion_ray.settings.checks import home_filled_in
 
 # Of a Ray that ends with its command. A worker that Ray lets go after an idle second takes two of CPU time to replace.
 KEEP_WORKERS = {"RAY_idle_worker_killing_time_threshold_ms": "600000"}
@@ -118,7 +119,7 @@ def _is_there() -> bool:
 
 def _own_token() -> None:
     """Makes Ray's authentication token readable by its owner alone; Ray would write it under the common umask."""
-    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token").expanduser()
+    token = home_filled_in(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
     token.parent.mkdir(parents=True, exist_ok=True)
     try:
         with os.fdopen(os.open(token, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:

@@ -23,7 +23,7 @@ from emotion_ray.errors import EmotionRayError
 from emotion_ray.learning.batches import training_batches
 from emotion_ray.learning.epochs import Best, Epoch, checkpoint, epoch_merit, restore
 from emotion_ray.learning.metrics import confusion, mean_loss, uar, war
-from emotion_ray.learning.predict import has_bfloat16, predict
+from emotion_ray.learning.predict import autocast, predict
 from emotion_ray.models.architectures import Classifier, build
 from emotion_ray.models.backbone import to_input
 from emotion_ray.settings import TrainSettings
@@ -87,7 +87,6 @@ def fit(
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
     weight_of_class = _class_weights(train.emotion, settings)
     class_weights = torch.from_numpy(weight_of_class).to(device, dtype)
-    mixed_precision = settings.mixed_precision and has_bfloat16(device)
     steps = math.ceil(len(train) / settings.batch)
     history: list[dict[str, float]] = []
     best: Best | None = None
@@ -112,7 +111,7 @@ def fit(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(settings, (epoch - 1) * steps + step, steps)
             labels = batch.labels.to(device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=mixed_precision):
+            with autocast(device, settings.mixed_precision):
                 logits = network(to_input(batch.frames.to(device), dtype), batch.num_frames)
             # The mean over the global batch: this worker's sum, by what all workers' clips weigh together.
             weights[step] = weight_of_class[batch.all_labels].sum()
@@ -137,7 +136,7 @@ def fit(
         step_losses = losses.double().cpu().numpy()
         trained = time.perf_counter()
 
-        logits = predict(model, validation, device, mixed_precision, rank, world_size)
+        logits = predict(model, validation, device, settings.mixed_precision, rank, world_size)
         _check_finite(step_losses, logits, epoch, settings)
         counts = confusion(validation.emotion, logits.argmax(1))
         record = {

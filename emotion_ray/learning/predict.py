@@ -14,7 +14,13 @@ BATCH = 8  # at 60 frames of 64x64 the first feature maps of 8 clips take 126 MB
 
 def has_bfloat16(device: torch.device) -> bool:
     """Whether a device has instructions for bfloat16; others would only take longer with it."""
-    return device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()  # `get_capabilities` is new in PyTorch 2.12
+    in_cpu = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)  # a private name: not in every PyTorch
+    return device.type == "cuda" or in_cpu()
+
+
+def autocast(device: torch.device, mixed_precision: bool) -> torch.autocast:
+    """Within it a model computes in bfloat16 where that is safe, if it is wanted and the device is made for it."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=mixed_precision and has_bfloat16(device))
 
 
 @torch.no_grad()
@@ -32,7 +38,7 @@ def predict(
         model: on the device already.
         clips: of the model's size; only read.
         device: where the model is.
-        mixed_precision: bfloat16 where it is safe, see `has_bfloat16`.
+        mixed_precision: see `autocast`.
         rank, world_size: of several workers each does its part, and each gets the whole result.
 
     Returns:
@@ -44,7 +50,7 @@ def predict(
     logits = torch.zeros(len(clips), model.classes, device=device)
     for places, batch in ordered_batches(clips, BATCH, rank, world_size):
         frames = to_input(batch.frames.to(device), dtype)
-        with torch.autocast(device.type, torch.bfloat16, enabled=mixed_precision and has_bfloat16(device)):
+        with autocast(device, mixed_precision):
             logits[torch.from_numpy(places).to(device)] = model(frames, batch.num_frames).float()
     if world_size > 1:
         dist.all_reduce(logits)
