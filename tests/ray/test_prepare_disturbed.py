@@ -85,10 +85,10 @@ def test_an_output_that_is_read_only_is_one_line(tmp_path, actors):
 
 
 def test_a_take_that_hangs_is_given_up_and_costs_no_neighbour(ray_here, tmp_path, actors, capfd):
-    """A picture of 2.8 megapixels with no face in it takes the exact detector most of a second a frame."""
+    """A picture of 7.8 megapixels with no face in it takes the exact detector about half a second a frame and more."""
     slow = Code(1, 1, 7, 2, 2, 2, 1)
     takes = [*((code.member, portrait_video(shift=index)) for index, code in enumerate(codes(1, 4)))]
-    takes.insert(2, (slow.member, portrait_video(FRAMES, face=False, scale=6)))
+    takes.insert(2, (slow.member, portrait_video(FRAMES, face=False, scale=10)))
     with FakeZenodo({archive_name(1): zipped(takes)}) as zenodo:
         at = {"actors": "1", "base_url": zenodo.url, "detector": "exact"}
         done = prepare(tmp_path, take_timeout_s=2.0, **at)
