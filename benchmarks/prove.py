@@ -5,7 +5,8 @@ python benchmarks/prove.py                     everything, at most 90 minutes on
 python benchmarks/prove.py --only bench        the benchmarks, and their pages in results/benchmarks/
 python benchmarks/prove.py --only trainings    what takes hours of training, and its pages
 
-What takes hours is not done again each time: `make prove` shows the lines of its last run, with their commit.
+What takes hours is not done again each time, nor what needs a GPU where there is none: the lines of its last run are
+shown, with their commit.
 """
 
 import json
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import torch
 import tyro
 from asked import MISS, OK, line
 
@@ -29,33 +31,41 @@ Kind = Literal["bench", "proof", "trainings"]
 
 @dataclass(frozen=True)
 class Proof:
-    """A script of this folder and its arguments."""
+    """A script of this folder, its flags, and the name of the page and the JSON it writes, if it writes any."""
 
     kind: Kind
     script: str
-    arguments: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    results: str | None = None
 
+    @property
+    def figures(self) -> Path:
+        return PAGES / f"{self.results}.json"
 
-def _bench(name: str) -> Proof:
-    return Proof("bench", f"{name}.py", _results(name))
+    @property
+    def command(self) -> list[str]:
+        pages = ("--page", str(self.figures.with_suffix(".md")), "--json", str(self.figures)) if self.results else ()
+        return [sys.executable, str(HERE / self.script), *self.flags, *pages]
 
-
-def _results(name: str) -> tuple[str, ...]:
-    return ("--page", str(PAGES / f"{name}.md"), "--json", str(PAGES / f"{name}.json"))
+    def runs(self, only: Kind | None) -> bool:
+        """Whether it is run here and now; its last run is recalled otherwise."""
+        takes_hours, needs_gpu = self.kind == "trainings", "cuda" in self.flags
+        return not (takes_hours and only is None) and not (needs_gpu and not torch.cuda.is_available())
 
 
 PROOFS = (
     Proof("proof", "chaos_cluster.py"),
     Proof("proof", "chaos_prepare.py"),
     Proof("proof", "readme_commands.py"),
-    _bench("prepare"),
-    Proof("bench", "scale.py", (*_results("scale"), "--graph")),  # takes its rate from the one before
-    _bench("learn"),
-    _bench("inference"),
+    Proof("bench", "prepare.py", results="prepare"),
+    Proof("bench", "scale.py", ("--graph",), results="scale"),  # takes its rate from the one before
+    Proof("bench", "learn.py", results="learn"),
+    Proof("bench", "inference.py", results="inference"),
     Proof("proof", "accuracy.py"),
     Proof("proof", "fuzz_service.py"),
-    Proof("trainings", "sample_difficulty.py", _results("sample")),
-    Proof("trainings", "early_stopping.py", ("--mixed-precision", *_results("early_stopping"))),
+    Proof("trainings", "sample_difficulty.py", results="sample"),
+    Proof("trainings", "sample_difficulty.py", ("--device", "cuda"), results="sample_gpu"),
+    Proof("trainings", "early_stopping.py", ("--mixed-precision",), results="early_stopping"),
 )
 
 
@@ -71,10 +81,8 @@ def main(only: Kind | None = None) -> int:
     if only in (None, "proof"):
         lines.append(_quick_tests())
     for proof in PROOFS:
-        if only is None and proof.kind == "trainings":
-            lines += _recalled(proof)
-        elif only in (None, proof.kind):
-            lines += _run(proof)
+        if only in (None, proof.kind):
+            lines += _run(proof) if proof.runs(only) else _recalled(proof)
     missed = [text for text in lines if text.startswith(MISS)]
     print(f"\n{len(lines)} asked, {len(lines) - len(missed)} met, in {(time.monotonic() - began) / 60:.0f} minutes")
     for text in missed:
@@ -95,9 +103,8 @@ def _quick_tests() -> str:
 
 def _recalled(proof: Proof) -> list[str]:
     """The lines of a script's last run, as long as it was of the sample as it is now."""
-    path = Path(proof.arguments[-1])
-    print(f"\n--- {proof.script}, as it last ended", flush=True)
-    figures = json.loads(path.read_text()) if path.exists() else {}
+    print(f"\n--- {' '.join((proof.script, *proof.flags))}, as it last ended", flush=True)
+    figures = json.loads(proof.figures.read_text()) if proof.figures.exists() else {}
     if figures.get("sample") != VERSION:
         lines = [f"{MISS} {proof.script}: not run on version {VERSION} of the sample (--only trainings)"]
     else:
@@ -108,10 +115,9 @@ def _recalled(proof: Proof) -> list[str]:
 
 def _run(proof: Proof) -> list[str]:
     """Runs one script, shows what it prints, and gives its lines; a script that breaks off is a line missed."""
-    print(f"\n--- {proof.script}", flush=True)
-    command = [sys.executable, str(HERE / proof.script), *proof.arguments]
+    print(f"\n--- {' '.join((proof.script, *proof.flags))}", flush=True)
     lines = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
+    with subprocess.Popen(proof.command, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
         for text in process.stdout:
             print(text, end="", flush=True)
             if text.startswith((OK, MISS)):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Whether the synthetic sample is as hard as it should be: learnt by both models, but from motion alone.
 
-    python benchmarks/sample_difficulty.py [--json PATH] [--page PATH] [--seeds 3]
+    python benchmarks/sample_difficulty.py [--json PATH] [--page PATH] [--seeds 3] [--device cpu]
 
 It takes about 40 minutes on two cores, so `make prove` shows what it last found. Each line says what was asked and
 what was got; the exit status is 1 where one falls short.
@@ -114,10 +114,11 @@ def main(arguments: list[str]) -> int:
 
 def page(result: dict) -> str:
     """The lines as Markdown."""
+    command = f"sample_difficulty.py --device {result['device']} --page"
     lines = [
         "# The synthetic sample: how hard it is",
         "",
-        f"{made_by('sample_difficulty.py --page', result)} Version {result['sample']} of the sample.",
+        f"{made_by(command, result)} Version {result['sample']} of the sample.",
         "",
         "No figure here is a RAVDESS result: all clips are of the synthetic sample, rendered from one portrait. "
         f"Accuracies are of trainings at the default settings, after the last of 30 epochs, with --device "
