@@ -16,11 +16,10 @@ from emotion_ray.learning.augment import Change, changed
 from emotion_ray.learning.batches import epoch_order, training_batches
 from emotion_ray.learning.history import (
     HISTORY,
-    open_tensorboard,
+    TensorBoard,
     read_checkpoint,
     write_checkpoint,
     write_history,
-    write_tensorboard,
 )
 from emotion_ray.learning.loop import epoch_seed, fit, learning_rate, new_model
 from emotion_ray.learning.predict import predict
@@ -279,10 +278,10 @@ def test_changes_stay_within_the_settings():
 
 def test_history_and_events_are_written(tmp_path):
     train = random_clips(16)
-    with open_tensorboard(tmp_path) as events:
+    with TensorBoard(tmp_path) as events:
         for epoch in fit(new_model("lstm", SMALL, train), train, train, SMALL):
             write_history(tmp_path, epoch.history)
-            write_tensorboard(events, epoch)
+            events.write(epoch)
     lines = (tmp_path / HISTORY).read_text().splitlines()
     assert [json.loads(line) for line in lines] == epoch.history
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3]

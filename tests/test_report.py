@@ -2,6 +2,8 @@ import functools
 import html
 import math
 import re
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -295,3 +297,27 @@ def test_costs_are_measured_in_a_process_of_their_own():
     assert 0 < found.step_seconds < 5
     assert list(found.clip_seconds) == [10, 20]
     assert found.growth == found.clip_seconds[20] / found.clip_seconds[10]
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (MemoryError(), "needs more memory than there is"),
+        (BrokenProcessPool(), "needs more memory than there is"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory\nmore of it"), "DefaultCPUAllocator: can't allocate"),
+    ],
+)
+def test_a_cost_that_can_not_be_measured_is_one_line(monkeypatch, error, says):
+    class Broken(ThreadPoolExecutor):
+        def __init__(self, processes, mp_context):
+            super().__init__(processes)
+
+        def submit(self, *arguments):
+            future = Future()
+            future.set_exception(error)
+            return future
+
+    monkeypatch.setattr("emotion_ray.learning.cost.ProcessPoolExecutor", Broken)
+    with pytest.raises(EmotionRayError, match=says) as caught:
+        measure_cost("lstm", TrainSettings())
+    assert "\n" not in str(caught.value)

@@ -52,6 +52,20 @@ def test_a_kill_between_the_files_of_the_last_epoch_is_mended(tmp_path):
     assert read_history(tmp_path) == history
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # TensorBoard's own thread
+def test_events_that_a_full_disk_does_not_take_are_one_line_and_the_training_can_go_on(tmp_path, tmpfs):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (full := tmpfs("size=4k")).joinpath("ballast").write_bytes(bytes(2**12))
+    (folder / "tensorboard").symlink_to(full)
+    with pytest.raises(EmotionRayError, match="can't write TensorBoard's events in") as caught:
+        list(train_resumably(folder, "lstm", *PARTS, SMALL, tensorboard=True))
+    assert str(caught.value).endswith("No space left on device; free space, then go on")
+    (folder / "tensorboard").unlink()
+    (*_, history) = train_resumably(folder, "lstm", *PARTS, SMALL, tensorboard=True)
+    assert [record["epoch"] for record in history] == [1, 2, 3, 4]
+
+
 def test_workers_end_together_where_the_first_can_not_write(tmp_path):
     (tmp_path / "file").write_text("no folder")
     torch.multiprocessing.spawn(_worker, (f"file://{tmp_path}/meet", tmp_path), nprocs=2)

@@ -18,6 +18,7 @@ import torch
 from emotion_ray.allocator import keep_freed_memory
 from emotion_ray.data.clips import Clips
 from emotion_ray.data.ravdess import EMOTIONS
+from emotion_ray.data.storage import cause_of
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.learning.loop import fit, new_model
 from emotion_ray.models.architectures import build
@@ -90,8 +91,10 @@ def measure_cost(
         job = process.submit(_measure, architecture, settings, frames, size, device, threads, lengths, steps)
         try:
             return job.result()
-        except (BrokenProcessPool, torch.OutOfMemoryError):
+        except (BrokenProcessPool, MemoryError, torch.OutOfMemoryError):
             raise EmotionRayError(f"training {architecture} on {device} needs more memory than there is") from None
+        except RuntimeError as error:  # PyTorch's, of a CPU's memory that is used up too
+            raise EmotionRayError(f"training {architecture} on {device} broke off ({cause_of(error)})") from None
 
 
 def _measure(

@@ -2,12 +2,14 @@
 
 import io
 import json
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from emotion_ray.data.storage import Folder
+from emotion_ray.data.storage import Folder, cause_of
+from emotion_ray.errors import EmotionRayError
 from emotion_ray.learning.epochs import Epoch
 from emotion_ray.models.weights import LARGEST_FILE, read_tensors
 
@@ -53,19 +55,44 @@ def read_checkpoint(folder: str | Path) -> dict | None:
     return read_tensors(place, CHECKPOINT, LARGEST_CHECKPOINT) if place.exists(CHECKPOINT) else None
 
 
-def open_tensorboard(folder: str | Path) -> Any:
-    """A `SummaryWriter` of TensorBoard events into `tensorboard/`, to be closed at the end."""
-    from torch.utils.tensorboard import SummaryWriter  # here, because it takes seconds to import
+class TensorBoard(AbstractContextManager):
+    """TensorBoard's events of a training, in the folder's `tensorboard/`; what is open is closed with the block.
 
-    return SummaryWriter(str(Path(folder) / TENSORBOARD))
+    Args:
+        folder: of the training, on a disk.
+    """
 
+    def __init__(self, folder: str | Path):
+        self._folder = Path(folder) / TENSORBOARD
+        self._writer: Any = None
 
-def write_tensorboard(events: Any, epoch: Epoch) -> None:
-    """Adds an epoch's figures, and the loss of each of its steps, to TensorBoard's events."""
-    number = int(epoch.record["epoch"])
-    for name, value in epoch.record.items():
-        events.add_scalar(name.replace("_", "/", 1), value, number)
-    first_step = len(epoch.step_losses) * (number - 1)
-    for step, loss in enumerate(epoch.step_losses):
-        events.add_scalar("step/loss", loss, first_step + step)
-    events.flush()
+    def __exit__(self, *exception: object) -> None:
+        if self._writer is not None:
+            with suppress(OSError):  # what can't be written now could not be before, and was told then
+                self._writer.close()
+
+    def write(self, epoch: Epoch) -> None:
+        """Adds an epoch's figures, and the loss of each of its steps.
+
+        Raises:
+            EmotionRayError: the folder can't be written.
+        """
+        try:
+            self._write(epoch)
+        except OSError as error:
+            raise EmotionRayError(
+                f"can't write TensorBoard's events in {self._folder}: {cause_of(error)}; free space, then go on"
+            ) from None
+
+    def _write(self, epoch: Epoch) -> None:
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter  # here, because it takes seconds to import
+
+            self._writer = SummaryWriter(str(self._folder))
+        number = int(epoch.record["epoch"])
+        for name, value in epoch.record.items():
+            self._writer.add_scalar(name.replace("_", "/", 1), value, number)
+        first_step = len(epoch.step_losses) * (number - 1)
+        for step, loss in enumerate(epoch.step_losses):
+            self._writer.add_scalar("step/loss", loss, first_step + step)
+        self._writer.flush()

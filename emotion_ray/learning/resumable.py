@@ -15,14 +15,7 @@ from emotion_ray.data.clips import Clips
 from emotion_ray.data.storage import Folder
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.learning.epochs import epoch_merit
-from emotion_ray.learning.history import (
-    open_tensorboard,
-    read_checkpoint,
-    read_history,
-    write_checkpoint,
-    write_history,
-    write_tensorboard,
-)
+from emotion_ray.learning.history import TensorBoard, read_checkpoint, read_history, write_checkpoint, write_history
 from emotion_ray.learning.loop import fit, new_model
 from emotion_ray.settings import TrainSettings
 
@@ -64,20 +57,18 @@ def train_resumably(
         if rank == 0 and len(read_history(folder)) < len(history):  # killed between the two files of an epoch
             write_history(folder, history)
         yield history
-    events = nullcontext()
-    if tensorboard and rank == 0 and Folder.at(folder).is_local:
-        events = open_tensorboard(folder)
-    with events as writer:
+    watched = tensorboard and rank == 0 and Folder.at(folder).is_local
+    with TensorBoard(folder) if watched else nullcontext() as events:
         for epoch in fit(model, train, validation, settings, device, rank, world_size, resume=found):
             failure = None
             if rank == 0:
                 try:
                     write_checkpoint(folder, epoch)
                     write_history(folder, epoch.history)
+                    if events is not None:
+                        events.write(epoch)
                 except EmotionRayError as error:
                     failure = error
-                if writer is not None:
-                    write_tensorboard(writer, epoch)
             if world_size > 1:
                 failure = _together(failure, device)
             if failure is not None:
