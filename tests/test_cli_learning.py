@@ -7,6 +7,7 @@ import pytest
 from stand_in import stand_in
 
 from emotion_ray.cli import main
+from emotion_ray.learning.predictions import PREDICTIONS, DataFacts, Evaluation
 from emotion_ray.settings import AugmentSettings, EvaluateSettings, LSTMSettings, TrainRunSettings, TuneSettings
 
 
@@ -27,7 +28,8 @@ def asked(monkeypatch):
     calls = []
     stand_in(monkeypatch, calls, "distributed", "train", [])
     stand_in(monkeypatch, calls, "distributed", "tune", [])
-    stand_in(monkeypatch, calls, "distributed", "evaluate", ("report.html", []))
+    nothing = Evaluation(DataFacts("demo", True, 0, 0, 60, 64, ()), PREDICTIONS.empty_table(), [])
+    stand_in(monkeypatch, calls, "distributed", "evaluate", ("report.html", nothing))
     return calls
 
 

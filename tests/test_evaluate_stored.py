@@ -18,6 +18,7 @@ from emotion_ray.learning.metrics import probabilities
 from emotion_ray.learning.predict import predict
 from emotion_ray.learning.predictions import load_evaluation
 from emotion_ray.learning.run_folder import open_run
+from emotion_ray.learning.summaries import summarise
 from emotion_ray.models.architectures import build
 from emotion_ray.models.record import ModelRecord
 from emotion_ray.models.store import load_stored, save_model
@@ -60,7 +61,8 @@ def test_the_figures_are_those_of_the_model_s_own_answers(root):
     clips = write_small_clips(root / "clips", 40)
     name_data(root, "our takes")
     store(root, data=RAVDESS, protocol="actor fold 1", calibration={"temperature": 2.5}, prepared_with=("noise",))
-    report, (summary,) = run(root)
+    report, evaluation = run(root)
+    (summary,) = summarise(evaluation.predictions)
     logits = predict(load_stored(root / "models", "mine").model, clips)
     assert summary.war.value == np.mean(logits.argmax(1) == clips.emotion)
     assert (summary.model, summary.protocol, summary.clips, summary.actors) == ("mine", "stored", 40, 4)
@@ -80,7 +82,8 @@ def test_the_figures_are_those_of_the_model_s_own_answers(root):
 def test_what_is_absent_is_said_to_be_absent(root):
     write_small_clips(root / "clips", 6)
     store(root, data={"name": "demo", "synthetic": True}, prepared_with=("other",))
-    report, (summary,) = run(root)
+    report, evaluation = run(root)
+    (summary,) = summarise(evaluation.predictions)
     assert np.isnan(summary.recall[6:]).all()
     assert summary.uar.value == summary.recall[:6].mean()
     text = report.with_suffix(".md").read_text()
@@ -98,8 +101,8 @@ def test_several_models_stand_side_by_side_and_come_back_from_disk(root):
     write_small_clips(root / "clips", 16)
     for name in ("one", "two"):
         store(root, name)
-    report, summaries = run(root, "one", "two")
-    assert [summary.model for summary in summaries] == ["one", "two"]
+    report, evaluation = run(root, "one", "two")
+    assert [summary.model for summary in summarise(evaluation.predictions)] == ["one", "two"]
     trained_on = load_evaluation(report.parent).trained_on
     assert set(trained_on) == {"one", "two"}
     assert trained_on["one"].endswith("whether these clips are among those is not known")

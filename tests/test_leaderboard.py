@@ -26,6 +26,7 @@ def history(*figures):
     ]
 
 
+DATA = "the synthetic sample (full)"
 HISTORIES = {
     "base": history((0.1, 2.1), (0.3, 1.9), (0.3, 1.8), (0.2, 1.7)),
     "good": history((0.2, 2.0), (0.5, 1.5), (0.4, 1.2), (0.4, 1.1)),
@@ -52,7 +53,8 @@ def board():
         row("odd", lr=0.0002),
     ]
     test = {"best": (0.45, 0.3, 0.6), "baseline": (0.3, 0.2, 0.4), "gain": (0.15, 0.05, 0.25)}
-    return Leaderboard("lstm", ranked(rows), 4, {key: {"uar": Interval(*value)} for key, value in test.items()})
+    figures = {key: {"uar": Interval(*value)} for key, value in test.items()}
+    return Leaderboard("lstm", DATA, ranked(rows), 4, figures)
 
 
 def test_the_best_is_first_ties_go_to_the_lower_loss_and_failures_come_last(board):
@@ -68,12 +70,14 @@ def test_the_epochs_saved_are_counted(board):
     assert board.epochs_saved == pytest.approx(1 - 14 / 20)
     told = "6 trials, 2 stopped early: 14 of 20 epochs were run, 30% saved; 1 failed (the loss is nan at epoch 1)"
     assert told in board.in_words()
-    assert "on test clips UAR 45.0%, the baseline 30.0%: +15.0% (95% interval +5.0% to +25.0%)" in board.in_words()
+    gain = f"on test clips of {DATA} UAR 45.0%, the baseline 30.0%: +15.0% (95% interval +5.0% to +25.0%)"
+    assert gain in board.in_words()
 
 
 def test_it_is_written_as_json_that_anything_reads(board, tmp_path):
     board.write(Folder.at(tmp_path))
     content = json.loads((tmp_path / LEADERBOARD).read_text(), parse_constant=pytest.fail)
+    assert content["data"] == DATA
     assert [one["trial"] for one in content["trials"]] == [one.trial for one in board.rows]
     assert [one["baseline"] for one in content["trials"]].count(True) == 1
     assert content["trials"][-1] | {"val_uar": None, "reason": "the loss is nan at epoch 1"} == content["trials"][-1]
@@ -83,6 +87,7 @@ def test_it_is_written_as_json_that_anything_reads(board, tmp_path):
 def test_the_table_marks_the_baseline_wherever_it_stands(board):
     out = io.StringIO()
     Console(file=out, width=120).print(board.table(most=1))
+    assert f"lstm: trials by validation UAR on {DATA}" in out.getvalue()
     assert "the baseline" in out.getvalue()
     assert "tied" not in out.getvalue()
     assert "lr 0.003, batch 16" in out.getvalue()
@@ -114,12 +119,12 @@ def test_importance_is_that_of_the_setting_that_matters():
         lr = 1e-4 * 10 ** (number / 12)
         HISTORIES[f"t{number}"] = history((0.1 + 0.03 * number, 2.0))
         rows.append(row(f"t{number}", lr=lr, batch=(4, 8, 16)[number * 7 % 3]))
-    found = importance(Leaderboard("lstm", ranked(rows), 1, {}))
+    found = importance(Leaderboard("lstm", DATA, ranked(rows), 1, {}))
     assert next(iter(found)) == "lr"
     assert found["lr"] > 0.5
     assert sum(found.values()) == pytest.approx(1)
 
 
 def test_too_few_trials_say_nothing_of_importance(board):
-    few = Leaderboard("lstm", board.rows[:2], 4, {})
+    few = Leaderboard("lstm", DATA, board.rows[:2], 4, {})
     assert importance(few) == {}

@@ -29,6 +29,7 @@ def train(settings: Flat[TrainRunSettings], json: bool = False) -> None:
                 {
                     "name": one.name,
                     "folder": one.folder,
+                    "data": one.data,
                     "uar": one.summary.uar.value,
                     "war": one.summary.war.value,
                     "best_epoch": one.trained.best,
@@ -39,8 +40,8 @@ def train(settings: Flat[TrainRunSettings], json: bool = False) -> None:
         )
     for one in models:
         console.print(
-            f"model {one.name}: UAR {one.summary.uar.value:.1%}, WAR {one.summary.war.value:.1%} on its test clips, "
-            f"epoch {one.trained.best}, {one.summary.selection}; in {one.folder}",
+            f"model {one.name}: UAR {one.summary.uar.value:.1%}, WAR {one.summary.war.value:.1%} on its test clips "
+            f"of {one.data}, epoch {one.trained.best}, {one.summary.selection}; in {one.folder}",
             soft_wrap=True,
         )
 
@@ -79,20 +80,23 @@ def evaluate(settings: Flat[EvaluateSettings], json: bool = False) -> None:
     """
     from emotion_ray.distributed.evaluate import evaluate as run
     from emotion_ray.learning.headlines import headline_table
+    from emotion_ray.learning.summaries import summarise
 
     console = console_for(json)
     with _resumable("evaluate", settings), without_talk(json):
-        report, summaries = run(settings, console)
+        report, evaluation = run(settings, console)
+    summaries = summarise(evaluation.predictions)
     if json:
         figures = ("model", "protocol", "choice", "labels")
         print_json(
             report=str(report),
+            data=evaluation.data.label,
             results=[
                 {name: getattr(one, name) for name in figures} | {"uar": one.uar.value, "war": one.war.value}
                 for one in summaries
             ],
         )
-    console.print(headline_table(summaries))
+    console.print(headline_table(summaries, evaluation.data))
     console.print(f"the report is {report}", soft_wrap=True)
 
 

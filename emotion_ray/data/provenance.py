@@ -24,6 +24,11 @@ class Provenance:
     synthetic: bool = False
     licence: str = "not stated"
 
+    @property
+    def label(self) -> str:
+        """The name to show beside figures; the synthetic sample is always called that."""
+        return f"the synthetic sample ({self.name})" if self.synthetic else self.name
+
 
 RAVDESS = Provenance("RAVDESS", licence="CC BY-NC-SA 4.0")
 

@@ -49,7 +49,7 @@ class Place:
 
 
 @contextmanager
-def connected(cpus: int | None = None, metrics: bool = False) -> Iterator[Place]:
+def connected(cpus: int | None = None, metrics: bool = False, watchers: int = 0) -> Iterator[Place]:
     """Joins the cluster that `RAY_ADDRESS`, a submitted job or `ray start` names, else starts Ray here.
 
     One that we start is sized to this machine, listens on loopback alone (see this package's `__init__`), turns away
@@ -59,6 +59,9 @@ def connected(cpus: int | None = None, metrics: bool = False) -> Iterator[Place]
     Args:
         cpus: how many CPUs a Ray of our own gets; all those this process may use by default.
         metrics: whether a Ray of our own collects metrics, for who reads them at its port.
+        watchers: CPUs more that a Ray of our own is told of, for processes that only watch over groups of workers. It
+            gets a dashboard then: Ray Train's own watcher, which gives back the CPUs of a group that was killed, asks
+            it who is alive.
 
     Raises:
         EmotionRayError: no Ray can be joined, or none starts here in time.
@@ -73,9 +76,9 @@ def connected(cpus: int | None = None, metrics: bool = False) -> Iterator[Place]
             if own:
                 for name, value in (KEEP_WORKERS | ({} if metrics else NO_METRICS)).items():
                     os.environ.setdefault(name, value)
-                here = cpus or len(os.sched_getaffinity(0))
+                here = (cpus or len(os.sched_getaffinity(0))) + watchers
                 _own_token()
-                ray.init(address="local", num_cpus=here, include_dashboard=False, **quiet)
+                ray.init(address="local", num_cpus=here, include_dashboard=watchers > 0, **quiet)
             else:
                 ray.init(**quiet)
         except (ConnectionError, RuntimeError, OSError, ValueError) as error:
@@ -100,7 +103,8 @@ def connected(cpus: int | None = None, metrics: bool = False) -> Iterator[Place]
         resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         machines = tuple(Machine(one.get("CPU", 0), one.get("GPU", 0)) for one in resources)
         cpus, free = total.get("CPU", 0), ray.available_resources().get("CPU", 0)
-        yield Place(own, len(machines), cpus, total.get("GPU", 0), machines, free)
+        made_up = watchers if own else 0
+        yield Place(own, len(machines), cpus - made_up, total.get("GPU", 0), machines, free - made_up)
     finally:
         if not had_connection:
             ray.shutdown()

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from emotion_ray.learning.predictions import Evaluation, load_evaluation, save_e
 from emotion_ray.learning.report import write_report
 from emotion_ray.learning.run_folder import RunFolder, open_run
 from emotion_ray.learning.run_models import architectures
-from emotion_ray.learning.summaries import Summary, summarise
+from emotion_ray.learning.summaries import summarise
 from emotion_ray.models.store import read_record
 from emotion_ray.settings import EvaluateSettings, TrainSettings, rebuilt
 
@@ -36,10 +37,11 @@ Outcome = tuple[RunResult, Importance] | str
 """What a training came to, with what the frames of some test clips mean to the model; or why it failed."""
 
 MAX_RETRIES = 3  # of a training whose process or machine died
+SAY_EVERY_S = 30.0  # where nothing ends
 EXPLAINED = 3  # clips of each model whose frames are looked at
 
 
-def evaluate(settings: EvaluateSettings, console: Console) -> tuple[Path, list[Summary]]:
+def evaluate(settings: EvaluateSettings, console: Console) -> tuple[Path, Evaluation]:
     """Runs the trainings of a plan and writes the report into ROOT/runs/RUN.
 
     Where several fit at once they run as Ray tasks, else one after the other in this process, without Ray. What is
@@ -47,7 +49,7 @@ def evaluate(settings: EvaluateSettings, console: Console) -> tuple[Path, list[S
     they are take seconds and no Ray.
 
     Returns:
-        the path of the report, and its figures.
+        the path of the report, and what it is of.
 
     Raises:
         EmotionRayError: what was asked for can't run here, clips that can't be split so, or a training that failed.
@@ -86,7 +88,7 @@ def evaluate(settings: EvaluateSettings, console: Console) -> tuple[Path, list[S
         with connected() as place:
             need, at_once = _room(settings, place.machines)
             console.print(f"evaluating on {place}: {at_once} trainings at a time, each {need}", soft_wrap=True)
-            tasks = _side_by_side(clips, left, fits, need, at_once, explained)
+            tasks = _side_by_side(clips, left, fits, need, at_once, explained, console)
             for done, (one, outcome) in enumerate(tasks, 1):
                 keep(one, done, outcome)
     parts = [load_evaluation(_part(run, one)) for one in runs]
@@ -103,7 +105,7 @@ def evaluate(settings: EvaluateSettings, console: Console) -> tuple[Path, list[S
     report = write_report(Path(run.path()), evaluation, title, costs, importance, _remarks(fits), cautions)
     run.note(complete=True)
     shutil.rmtree(_part(run, runs[0]).parent)
-    return report, summarise(evaluation.predictions)
+    return report, evaluation
 
 
 def _room(settings: EvaluateSettings, machines: Sequence[Machine]) -> tuple[Need, int]:
@@ -177,7 +179,13 @@ def _trained_and_tested(clips: Clips, run: Run, settings: TrainSettings, need: N
 
 
 def _side_by_side(
-    clips: Clips, runs: Sequence[Run], fits: dict[str, TrainSettings], need: Need, at_once: int, explained: list[Run]
+    clips: Clips,
+    runs: Sequence[Run],
+    fits: dict[str, TrainSettings],
+    need: Need,
+    at_once: int,
+    explained: list[Run],
+    console: Console,
 ) -> Iterator[tuple[Run, Outcome]]:
     """Trainings as Ray tasks, so many at a time, each given as it ends; the clips are one copy a machine."""
     shared = ray.put(clips)
@@ -188,7 +196,11 @@ def _side_by_side(
         while waiting and len(running) < at_once:
             one = waiting.pop(0)
             running[task.remote(shared, one, fits[one.model], need, one in explained)] = one
-        (ended,), _ = ray.wait(list(running))
+        began = time.monotonic()
+        while not (ready := ray.wait(list(running), timeout=SAY_EVERY_S)[0]):
+            spent = time.monotonic() - began
+            console.print(f"{len(running)} trainings under way, or waiting for free CPUs or GPUs, for {spent:.0f} s")
+        (ended,) = ready
         one = running.pop(ended)
         try:
             yield one, ray.get(ended)

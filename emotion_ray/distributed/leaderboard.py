@@ -1,7 +1,7 @@
 """What came of a sweep, trial by trial: the table that ends it. No Ray in here."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -73,6 +73,7 @@ class Leaderboard:
 
     Attributes:
         architecture: "lstm" or "attention".
+        data: what the clips are of, see `Provenance.label`.
         rows: of the trials.
         epochs: that a trial had where nothing stopped it.
         test: figures on clips that the sweep never saw: of the best trial, of the baseline, and the difference,
@@ -80,6 +81,7 @@ class Leaderboard:
     """
 
     architecture: str
+    data: str
     rows: tuple[Row, ...]
     epochs: int
     test: dict[str, dict[str, Interval]]
@@ -106,6 +108,7 @@ class Leaderboard:
         """All of it in plain values; what is not finite is None."""
         content: dict[str, Any] = {
             "architecture": self.architecture,
+            "data": self.data,
             "epochs": self.epochs,
             "epochs_run": self.epochs_run,
             "epochs_saved": round(self.epochs_saved, 4),
@@ -135,11 +138,12 @@ class Leaderboard:
         best, plain = (self.test[name]["uar"].value for name in ("best", "baseline"))
         gain = self.test["gain"]["uar"]
         interval = f" (95% interval {gain.low:+.1%} to {gain.high:+.1%})" if gain.low == gain.low else ""
-        return f"{text}; on test clips UAR {best:.1%}, the baseline {plain:.1%}: {gain.value:+.1%}{interval}"
+        gained = f"UAR {best:.1%}, the baseline {plain:.1%}: {gain.value:+.1%}{interval}"
+        return f"{text}; on test clips of {self.data} {gained}"
 
     def table(self, most: int = 15) -> Table:
         """The first rows, and the baseline's wherever it stands."""
-        table = Table(title=f"{self.architecture}: trials by validation UAR", box=SIMPLE_HEAD)
+        table = Table(title=f"{self.architecture}: trials by validation UAR on {self.data}", box=SIMPLE_HEAD)
         for name in ("", "trial", "UAR", "loss", "epochs"):
             table.add_column(name, justify="right")
         table.add_column("other than the baseline", overflow="fold")
@@ -173,7 +177,12 @@ def ranked(rows: Sequence[Row]) -> tuple[Row, ...]:
         reason = rows[0].reason if rows else "no trial was begun"
         raise EmotionRayError(f"no trial came through ({reason}): mend that, or give other settings, and another --run")
     failed = sorted((row for row in rows if row.status == "failed"), key=lambda row: row.trial)
-    return (*sorted(through, key=lambda row: (-row.val_uar, row.val_loss)), *failed)
+    return (*sorted(through, key=lambda row: place(vars(row), row.trial)), *failed)
+
+
+def place(epoch: Mapping[str, Any], trial: str) -> tuple[float, float, str]:
+    """By what trials are put in order, the least first: their best epochs' UAR and loss; the id decides a tie."""
+    return -epoch["val_uar"], epoch["val_loss"], trial
 
 
 def described(architecture: str, config: Config) -> str:

@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from emotion_ray.data.storage import Folder
-from emotion_ray.distributed.leaderboard import Row
+from emotion_ray.distributed.leaderboard import Row, place
 from emotion_ray.distributed.search_space import baseline, is_baseline, search_space
 from emotion_ray.distributed.sweep_progress import Events, Listener, listening
 from emotion_ray.distributed.trial import SweepTask
+from emotion_ray.distributed.worker_group import epoch_report
 from emotion_ray.errors import EmotionRayError
-from emotion_ray.learning.epochs import epoch_merit
 from emotion_ray.learning.history import CHECKPOINT, read_history
 from emotion_ray.learning.resumable import best_epoch
 from emotion_ray.settings import TuneSettings
@@ -29,6 +30,7 @@ from emotion_ray.settings import TuneSettings
 EXPERIMENT = "tune"
 REDUCTION = 4  # of the trials at a rung, the best quarter goes on
 SAVE_EVERY_S = 1  # the sweep's state; Ray's default is 10 s and more, and a kill loses the trials begun since then
+PRUNE_AFTER_S = 3 * SAVE_EVERY_S
 
 
 def default_grace(architecture: str) -> int:
@@ -83,10 +85,19 @@ class Stopping(tune.Stopper):
 class SparingASHA(AsyncHyperBandScheduler):
     """ASHA, which measures the other trials by the baseline too but never stops it.
 
+    Ray Tune keeps no scheduler's state: that of a sweep which is resumed learns anew, from the histories of the trials
+    before, what it has to measure the next ones by.
+
     Li, Jamieson, Rostamizadeh and others (2020), "A system for massively parallel hyperparameter tuning".
+
+    Args:
+        architecture: "lstm" or "attention".
+        epochs: of a trial that nothing stops.
+        grace: epochs that every trial gets.
+        trials: the folder of the trials' folders; None for a sweep that is never resumed.
     """
 
-    def __init__(self, architecture: str, epochs: int, grace: int):
+    def __init__(self, architecture: str, epochs: int, grace: int, trials: str | None = None):
         super().__init__(
             time_attr="epoch",
             metric="merit",
@@ -94,8 +105,16 @@ class SparingASHA(AsyncHyperBandScheduler):
             max_t=epochs,
             grace_period=min(grace, epochs),
             reduction_factor=REDUCTION,
+            stop_last_trials=False,  # a trial that has run all its epochs ends by itself
         )
-        self._architecture = architecture
+        self._architecture, self._trials = architecture, trials
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        super().on_trial_add(tune_controller, trial)
+        told = trial.last_result.get("epoch", 0) if self._trials else 0
+        history = read_history(f"{self._trials}/{trial.trial_id}")[:told] if told else []
+        for epochs in range(1, len(history) + 1):
+            super().on_trial_result(tune_controller, trial, epoch_report(history[:epochs]))
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict) -> str:
         decision = super().on_trial_result(tune_controller, trial, result)
@@ -103,28 +122,38 @@ class SparingASHA(AsyncHyperBandScheduler):
 
 
 class Pruning:
-    """A listener that leaves, of the trials that have ended, only the best one's checkpoint and the baseline's."""
+    """A listener that leaves, of the trials that have ended, only the best one's checkpoint and the baseline's.
+
+    It waits a little with each: until Ray Tune has written down that the trial has ended, for a sweep that is killed
+    before and resumed would go on with that trial; and until workers that were stopped have written their last.
+    """
 
     def __init__(self, task: SweepTask):
         self._task = task
-        self._best: tuple[tuple[float, float], str] | None = None
+        self._seen: set[str] = set()
+        self._ended: deque[tuple[float, Trial]] = deque()  # when each was first seen so, in seconds
+        self._best: tuple[tuple[float, float, str], str] | None = None
 
     def __call__(self, trials: list[Trial], ended: Trial | None) -> None:
-        if ended is None or ended.status == Trial.ERROR or is_baseline(self._task.architecture, ended.config):
-            return
-        history = read_history(self._task.trial_folder(ended.trial_id))
-        if ended.last_result.get("failed") or not history:
-            self._drop(ended.trial_id)
-            return
-        record = best_epoch(history)
-        candidate = (epoch_merit(record), ended.trial_id)
-        if self._best is None or candidate[0] > self._best[0]:
-            candidate, self._best = self._best, candidate
-        if candidate is not None:
-            self._drop(candidate[1])
+        now = time.monotonic()
+        for trial in trials:
+            if trial.is_finished() and trial.trial_id not in self._seen:
+                self._seen.add(trial.trial_id)
+                self._ended.append((now, trial))
+        while self._ended and now - self._ended[0][0] >= PRUNE_AFTER_S:
+            self._prune(self._ended.popleft()[1])
 
-    def _drop(self, trial_id: str) -> None:
-        Folder.at(self._task.trial_folder(trial_id)).remove(CHECKPOINT)
+    def _prune(self, trial: Trial) -> None:
+        if trial.status == Trial.ERROR or is_baseline(self._task.architecture, trial.config):
+            return
+        history = read_history(self._task.trial_folder(trial.trial_id))
+        loser: str | None = trial.trial_id
+        if history and not trial.last_result.get("failed"):
+            candidate = (place(best_epoch(history), trial.trial_id), trial.trial_id)
+            if self._best is None or candidate < self._best:
+                loser, self._best = self._best and self._best[1], candidate
+        if loser is not None:
+            Folder.at(self._task.trial_folder(loser)).remove(CHECKPOINT)
 
 
 def run_sweep(
@@ -176,7 +205,7 @@ def _new(settings: TuneSettings, task: SweepTask, trainable: Any, at_once: int, 
     deadline = Deadline(settings.time_budget)
     sampler = TPESampler(seed=settings.seed) if settings.search == "optuna" else RandomSampler(seed=settings.seed)
     grace = settings.grace or default_grace(task.architecture)
-    asha = SparingASHA(task.architecture, task.epochs, grace) if settings.scheduler == "asha" else None
+    asha = SparingASHA(task.architecture, task.epochs, grace, task.folder) if settings.scheduler == "asha" else None
     return tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(

@@ -27,7 +27,7 @@ def write_plots(folder: Folder, board: Leaderboard, histories: Mapping[str, Hist
     """
     figures = {"learning_curves": learning_curves(board, histories), "learning_rate": learning_rate(board)}
     if found := importance(board):
-        figures["importance"] = importance_of_settings(found)
+        figures["importance"] = importance_of_settings(board, found)
     for name, figure in figures.items():
         folder.publish(f"{name}.png", as_png(figure))
     return [f"{name}.png" for name in figures]
@@ -45,7 +45,7 @@ def learning_curves(board: Leaderboard, histories: Mapping[str, History]) -> Fig
         else:
             axes.plot(*points, color="grey", lw=0.6, alpha=0.5)
     axes.set(xlabel="epoch", ylim=(0, 1))
-    axes.set_title(f"{board.architecture}: validation UAR by trial")
+    axes.set_title(f"{board.architecture}: validation UAR by trial\n{board.data}")
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.legend(fontsize=8)
     return figure
@@ -60,7 +60,7 @@ def learning_rate(board: Leaderboard) -> Figure:
             filled = colour if row.status == "all epochs" else "none"
             axes.plot(row.config["lr"], row.val_uar, "o", ms=5, mec=colour, mfc=filled)
     axes.set(xscale="log", xlabel="learning rate", ylim=(0, 1))
-    axes.set_title(f"{board.architecture}: validation UAR (hollow: stopped early)")
+    axes.set_title(f"{board.architecture}: validation UAR (hollow: stopped early)\n{board.data}")
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     return figure
 
@@ -82,13 +82,13 @@ def importance(board: Leaderboard) -> dict[str, float]:
     return optuna.importance.get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
 
 
-def importance_of_settings(found: Mapping[str, float]) -> Figure:
+def importance_of_settings(board: Leaderboard, found: Mapping[str, float]) -> Figure:
     """The ten settings that explain most of the difference between trials."""
     figure, axes = _figure()
     first = list(found.items())[:10][::-1]
     axes.barh([name for name, _ in first], [share for _, share in first], color=COLOURS[0])
     axes.xaxis.set_major_formatter(PercentFormatter(1))
-    axes.set_title("share of the difference in UAR between trials")
+    axes.set_title(f"{board.architecture}: share of the difference in UAR between trials\n{board.data}")
     return figure
 
 

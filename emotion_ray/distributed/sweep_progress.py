@@ -18,7 +18,7 @@ LINE_EVERY_S = 10.0
 MOST_ROWS = 12
 
 Listener = Callable[[list[Trial], Trial | None], None]
-"""Hears of all trials so far, and which of them has just ended."""
+"""Hears, after each event and ten times a second, of all trials so far, and which of them has just ended."""
 
 _listeners: list[Listener] = []
 
@@ -30,10 +30,7 @@ class Events(tune.Callback):
     holds nothing.
     """
 
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        _tell(trials, None)
-
-    def on_trial_result(self, iteration: int, trials: list[Trial], trial: Trial, result: dict, **info: Any) -> None:
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         _tell(trials, None)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:

@@ -31,10 +31,18 @@ POLL_S = 0.5
 
 @dataclass(frozen=True, eq=False)
 class StoredModel:
-    """A model that a run put into the store: where, what it can do on its test clips, and how it was trained."""
+    """A model that a run put into the store.
+
+    Attributes:
+        name: in the store; folder: there, a path or URI.
+        data: what its clips are of, see `Provenance.label`.
+        summary: what it can do on its test clips.
+        trained: how it was trained.
+    """
 
     name: str
     folder: str
+    data: str
     summary: Summary
     trained: Trained
 
@@ -59,6 +67,7 @@ def train(settings: TrainRunSettings, console: Console) -> list[StoredModel]:
         need = _need(settings, [this_machine()])
     clips = read_clips(Folder.at(settings.clips_folder))
     split = one_split(settings.protocol, clips.emotion, clips.actor, clips.clip_id, settings.seed, settings.fold)
+    data = read_provenance(Folder.at(settings.clips_folder))
     store = f"{settings.root}/models"
     names = models_left(run, settings)
     if not names:
@@ -68,11 +77,10 @@ def train(settings: TrainRunSettings, console: Console) -> list[StoredModel]:
 
     def store_what_came_of(architecture: str) -> StoredModel:
         trained = Trained.read(run.path(architecture), architecture, settings.training)
-        data = read_provenance(Folder.at(settings.clips_folder))
         name = names[architecture]
         summary = store_model(store, name, trained, clips, split, data)
         finish(run, settings, architecture)
-        return StoredModel(name, f"{store}/{name}", summary, trained)
+        return StoredModel(name, f"{store}/{name}", data.label, summary, trained)
 
     parts = clips.take(split.train), clips.take(split.validation)
     stored = []

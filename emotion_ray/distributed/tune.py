@@ -1,5 +1,6 @@
 """Tune: searches for better settings than the baseline's, and says on untouched clips what that was worth."""
 
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,9 +77,9 @@ def tune(settings: TuneSettings, console: Console) -> list[Sweep]:
         return []
     run.begin(clips)
     sweeps = []
-    # A process watches over each trial of several workers: a Ray of our own is told of CPUs more for those.
-    more_cpus = settings.workers_per_trial > 1
-    with connected(int(this_machine().cpus) + 1 if more_cpus else None) as place:
+    with connected(
+        watchers=math.ceil(room[1] * DRIVER_CPUS) if room and settings.workers_per_trial > 1 else 0
+    ) as place:
         need, at_once = room if room else _room(settings, place.machines, DRIVER_CPUS)
         check_shared(run.path())
         console.print(
@@ -98,7 +99,9 @@ def tune(settings: TuneSettings, console: Console) -> list[Sweep]:
                 mixed_precision=settings.mixed_precision,
             )
             _check_space(run.path(), architecture, clips, at_once)
-            board = _sweep(run, task, settings, at_once, parts, clips, split, console)
+            rows = _sweep(run, task, settings, at_once, parts, console)
+            board = Leaderboard(architecture, data.label, rows, settings.epochs, _tested(task, rows, clips, split))
+            _write(run, task, board)
             store_model(store, name, _trained(task, board.best), clips, split, data)
             finish(run, settings, architecture)
             sweeps.append(Sweep(board, name, run.path(architecture)))
@@ -130,7 +133,9 @@ def _check_space(folder: str, architecture: str, clips: Clips, at_once: int) -> 
     with torch.device("meta"):
         parameters = sum(one.numel() for one in build(architecture, sizes, frames, size, len(EMOTIONS)).parameters())
     checkpoint = parameters * 4 * 4  # float32: the weights, the best epoch's, and Adam's two means
-    kept = 2 * at_once + 2  # a new one is written before the old one goes; the best and the baseline's stay
+    # A new one is written before the old one goes, an ended trial's waits for its pruning, and two stay: the best's and
+    # the baseline's.
+    kept = 3 * at_once + 2
     wanted, free = kept * checkpoint + SPARE_BYTES, shutil.disk_usage(folder).free
     if wanted > free:
         raise EmotionRayError(
@@ -146,23 +151,17 @@ def _sweep(
     settings: TuneSettings,
     at_once: int,
     parts: "tuple[ray.ObjectRef[Clips], ray.ObjectRef[Clips]]",
-    clips: Clips,
-    split: Split,
     console: Console,
-) -> Leaderboard:
-    """Runs the trials, compares the best with the baseline, and writes what came of it into the run's folder.
-
-    Args:
-        parts: the training and the validation clips, in the object store.
-    """
+) -> tuple[Row, ...]:
+    """Runs the trials, or what is left of them; `parts` are the training and the validation clips."""
     with Display(console, task.architecture, settings.trials, settings.epochs) as display:
-        rows = run_sweep(settings, task, trainable(task, *parts), at_once, run.path(task.architecture), display)
-    rows = ranked(rows)
-    board = Leaderboard(task.architecture, rows, settings.epochs, _tested(task, rows, clips, split))
+        return ranked(run_sweep(settings, task, trainable(task, *parts), at_once, run.path(task.architecture), display))
+
+
+def _write(run: RunFolder, task: SweepTask, board: Leaderboard) -> None:
     folder = Folder.at(run.path(task.architecture))
     board.write(folder)
-    write_plots(folder, board, {row.trial: read_history(task.trial_folder(row.trial)) for row in rows})
-    return board
+    write_plots(folder, board, {row.trial: read_history(task.trial_folder(row.trial)) for row in board.rows})
 
 
 def _tested(task: SweepTask, rows: tuple[Row, ...], clips: Clips, split: Split) -> dict[str, dict[str, Interval]]:

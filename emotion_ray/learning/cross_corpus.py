@@ -17,7 +17,6 @@ from emotion_ray.learning.predict import predict
 from emotion_ray.learning.predictions import DataFacts, Evaluation
 from emotion_ray.learning.report import write_report
 from emotion_ray.learning.run_folder import RunFolder
-from emotion_ray.learning.summaries import Summary, summarise
 from emotion_ray.models.record import ModelRecord
 from emotion_ray.models.store import LoadedModel, load_stored
 from emotion_ray.settings import EvaluateSettings
@@ -27,14 +26,14 @@ UNNAMED = "unknown data"
 
 def evaluate_stored(
     run: RunFolder, settings: EvaluateSettings, device: str, console: Console
-) -> tuple[Path, list[Summary]]:
+) -> tuple[Path, Evaluation]:
     """Tests the models `settings.stored` on all clips and writes the report into the run's folder, on a disk.
 
     Args:
         device: "cpu" or "cuda".
 
     Returns:
-        the path of the report, and its figures.
+        the path of the report, and what it is of.
 
     Raises:
         EmotionRayError: a model that is not there, or that was trained on these data or on clips of another form.
@@ -58,7 +57,7 @@ def evaluate_stored(
     title = f"{', '.join(settings.stored)}, tested without training"
     report = write_report(Path(run.path()), evaluation, title)
     run.note(complete=True)
-    return report, summarise(evaluation.predictions)
+    return report, evaluation
 
 
 def check_other_data(model: LoadedModel, clips: Clips, data: DataFacts) -> None:

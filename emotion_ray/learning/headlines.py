@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from emotion_ray.learning.predictions import DataFacts
 from emotion_ray.learning.summaries import Summary
 
 PROTOCOL_NAMES = {"actor": "unseen actors", "random": "random split", "stored": "tested as it is"}
@@ -15,9 +16,10 @@ def is_headline(summary: Summary) -> bool:
     return (summary.protocol, summary.choice) in (("actor", "best"), ("random", "last"), ("stored", "best"))
 
 
-def headline_table(summaries: Iterable[Summary], title: str | None = None) -> Table:
+def headline_table(summaries: Iterable[Summary], data: DataFacts) -> Table:
     """UAR and accuracy of each model by each protocol, with their 95% intervals over actors."""
     caption = "in brackets: 95% intervals over actors; control: permuted labels; chance: 12.5%"
+    title = f"{data.label}: {data.clips} clips of {data.actors} actors"
     table = Table(title=title, caption=caption, box=SIMPLE_HEAD)
     for name in ("model", "tested on"):
         table.add_column(name)

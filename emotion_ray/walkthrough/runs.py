@@ -119,7 +119,7 @@ def read_board(folder: Folder) -> Leaderboard:
             name: {metric: Interval(**_with_nan(figure)) for metric, figure in figures.items()}
             for name, figures in content["test"].items()
         }
-        return Leaderboard(content["architecture"], rows, content["epochs"], test)
+        return Leaderboard(content["architecture"], content["data"], rows, content["epochs"], test)
     except (KeyError, TypeError, AttributeError):
         raise EmotionRayError(f"{folder.uri}/{LEADERBOARD} is of another release: give another --root") from None
 
@@ -141,8 +141,7 @@ def evaluated(settings: EvaluateSettings, console: Console) -> tuple[Path, Evalu
     folder = home_filled_in(run_folder(settings))
     evaluation = load_evaluation(folder)
     summaries = summarise(evaluation.predictions)
-    title = f"{evaluation.data.label}: {evaluation.data.clips} clips of {evaluation.data.actors} actors"
-    console.print(headline_table(summaries, title))
+    console.print(headline_table(summaries, evaluation.data))
     return folder / "report.html", evaluation, summaries
 
 

@@ -12,6 +12,7 @@ from emotion_ray.distributed.preflight import Machine
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.learning import cross_corpus
 from emotion_ray.learning.predictions import load_evaluation
+from emotion_ray.learning.summaries import summarise
 from emotion_ray.models.architectures import build
 from emotion_ray.models.record import ModelRecord
 from emotion_ray.models.store import save_model
@@ -44,7 +45,7 @@ def settings_for(root, **more):
 @pytest.mark.timeout(90)
 def test_tasks_on_ray_and_one_process_come_to_the_same(ray_here, clips, console, monkeypatch):
     root, all_clips = clips
-    report, summaries = evaluate(settings_for(root, run="tasks", at_once=2), console)
+    report, evaluation = evaluate(settings_for(root, run="tasks", at_once=2), console)
     assert "2 trainings at a time, each 1 CPU" in console.file.getvalue()
     monkeypatch.setattr(module, "starts_here", lambda: True)
     evaluate(settings_for(root, run="plain"), console)
@@ -53,7 +54,7 @@ def test_tasks_on_ray_and_one_process_come_to_the_same(ray_here, clips, console,
     assert ours.predictions.select(columns).equals(theirs.predictions.select(columns))
     actor = [row for row in ours.predictions.to_pylist() if (row["protocol"], row["choice"]) == ("actor", "best")]
     assert sorted(row["clip_id"] for row in actor) == all_clips.clip_id
-    assert {(one.protocol, one.choice, one.labels) for one in summaries} >= {
+    assert {(one.protocol, one.choice, one.labels) for one in summarise(evaluation.predictions)} >= {
         ("actor", "best", "true"), ("random", "last", "true"), ("random", "best", "permuted"),
     }  # fmt: skip
     page = report.read_text()
@@ -94,8 +95,8 @@ def test_a_stored_model_is_evaluated_by_its_settings(alone, clips, console):
         train(small, console)
     tuned = ("mine-lstm", "mine-attention")
     chosen = settings_for(root, run="mine-tested", model="none", tuned=tuned, protocol="random", epochs=None)
-    report, summaries = evaluate(chosen, console)
-    assert {one.model for one in summaries} == set(tuned)
+    report, evaluation = evaluate(chosen, console)
+    assert set(evaluation.predictions["model"].to_pylist()) == set(tuned)
     text = report.with_suffix(".md").read_text()
     assert "lr 0.002" in text
     assert "If a sweep chose the settings of mine-lstm, it did so by" in text
@@ -115,7 +116,8 @@ def test_a_test_of_stored_models_that_was_cut_off_is_gone_on_with(alone, clips, 
         patch.setattr(cross_corpus, "write_report", stand_in_that_fails)
         with pytest.raises(EmotionRayError, match=r"^no space left$"):
             evaluate(EvaluateSettings(root=str(root), run="stored", stored=("as-it-is",), device="cpu"), console)
-    report, (summary,) = evaluate(EvaluateSettings(root=str(root), run="stored", resume=True), console)
+    report, evaluation = evaluate(EvaluateSettings(root=str(root), run="stored", resume=True), console)
+    (summary,) = summarise(evaluation.predictions)
     assert (report.parent.name, summary.model, summary.protocol) == ("stored", "as-it-is", "stored")
 
 

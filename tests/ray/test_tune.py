@@ -187,5 +187,5 @@ def test_a_cluster_that_is_too_small_is_told_within_two_seconds(ray_here, settin
 
 def test_a_disk_that_is_too_small_is_told_with_the_sum(ray_here, settings, console, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10**8))
-    with pytest.raises(EmotionRayError, match=r"a sweep needs up to 6 checkpoints x .* GB, and .* has 0.1 GB free"):
+    with pytest.raises(EmotionRayError, match=r"a sweep needs up to 8 checkpoints x .* GB, and .* has 0.1 GB free"):
         tune(TuneSettings(**{**vars(settings), "run": "full"}), console)

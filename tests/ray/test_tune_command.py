@@ -1,4 +1,4 @@
-"""A driver that is killed in the midst of a sweep, and the sweep that goes on."""
+"""Sweeps as commands: one whose driver is killed and that goes on, and one with trials of several workers."""
 
 import json
 import os
@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from replay import drawn
 from small_clips import write_small_clips
 
 from emotion_ray.learning.history import read_history
@@ -83,3 +84,19 @@ def _wait(process: subprocess.Popen | None, happened) -> None:
         assert process is None or process.poll() is None, process.communicate()
         assert time.monotonic() < until, "it did not come to that"
         time.sleep(0.05)
+
+
+@pytest.mark.timeout(300)
+def test_trials_of_several_workers_are_stopped_epoch_by_epoch_and_give_their_cpus_back(tmp_path):
+    """The second trial of this seed learns too slowly; the third can begin only where the second let its CPUs go."""
+    write_small_clips(tmp_path / "clips", count=96, learnable=True)
+    flags = ["--workers-per-trial", "2", "--trials", "3", "--epochs", "4", "--grace", "2", "--search", "random"]
+    with _command(tmp_path, "tune", "--root", tmp_path, *flags, "--seed", "7", "--run", "several", "--json") as sweep:
+        out, err = sweep.communicate(timeout=280)
+    assert sweep.returncode == 0, err
+    by_config = {row["config"]["lr"]: row for row in json.loads(out)["sweeps"][0]["trials"]}
+    assert [row["reason"] for row in by_config.values()] == [""] * 3
+    plain, slow, _ = (by_config[config["lr"]] for config in drawn("lstm", 3, seed=7))
+    assert (plain["baseline"], plain["status"], plain["epochs"]) == (True, "all epochs", 4)
+    assert slow["status"] == "stopped early"
+    assert slow["epochs"] in (2, 3)  # its workers may be an epoch ahead of the decision
