@@ -23,6 +23,7 @@ from packaging.requirements import Requirement
 from emotion_ray.data.storage import Folder
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.models.store import model_names
+from emotion_ray.settings.checks import home_filled_in
 from emotion_ray.vision.mtcnn_networks import weights_path
 
 PYTHON = (3, 11)
@@ -167,7 +168,7 @@ def ray() -> Finding:
 
 def token() -> Finding:
     """Whether others on this machine can read Ray's token, with which they could run anything as this user."""
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    path = home_filled_in(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
     if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
         advice = "unset RAY_AUTH_MODE: who reaches Ray's ports can run anything"
         return Finding("token", "warn", f"RAY_AUTH_MODE is {os.environ['RAY_AUTH_MODE']}", advice)

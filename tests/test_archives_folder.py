@@ -1,5 +1,8 @@
 """Folders of videos and archives: what is taken from them, and links that leave them."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from emotion_ray.data.archives import list_folder
@@ -33,6 +36,20 @@ def test_links_that_leave_a_folder(tmp_path):
     assert [(name, reject.reason) for name, reject in rejects] == [
         (name, "link") for name in ("file.mp4", "folder", "nowhere.mp4")
     ]
+
+
+def test_a_name_that_is_no_utf_8_is_a_reject_that_can_be_stored(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/M\xfcnchen.mp4")).write_bytes(b"x")
+    paths, ((name, reject),) = list_folder(tmp_path)
+    assert (paths, name, reject.reason) == ([tmp_path / "a.mp4"], "M\\xfcnchen.mp4", "unsafe_name")
+    assert reject.message.encode() == f"{tmp_path}/M\\xfcnchen.mp4: its name is not in UTF-8; rename it".encode()
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "take.mp4").write_bytes(b"x")
+    with pytest.raises(EmotionRayError, match=r"take\.mp4 is a file; give the folder that it lies in"):
+        list_folder(tmp_path / "take.mp4")
 
 
 def test_folders_that_cannot_be_used(tmp_path):

@@ -57,6 +57,7 @@ def test_wrong_flags_exit_2(arguments):
         (["prepare", "--out", "{tmp}/odd.csv"], "is no folder"),
         (["prepare", "--out", "{tmp}"], "holds other files, such as odd.csv"),
         (["prepare", "--out", "nowhere://there"], "a folder at nowhere:// can't be opened"),
+        (["predict", "take.mp4", "--model", "{tmp}/" + "m" * 300], "m: File name too long; check the path"),
         (["export", "--png", "{tmp}/png", "--clips", "{tmp}/nothing"], "no clips in {tmp}/nothing"),
     ],
 )

@@ -155,6 +155,19 @@ def test_one_bad_file_alone_is_one_line(work, root):
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
+def test_names_that_can_not_be_used_leave_the_others_alone(work, root):
+    Path("all").mkdir()
+    Path("take.mp4").rename("all/take.mp4")
+    Path("all", "l" * 245 + ".mp4").write_bytes(portrait_video(3))  # its table's name would be too long
+    Path(os.fsdecode(b"all/M\xfcnchen.mp4")).write_bytes(portrait_video(3))
+    code, out, err = run("all", "--root", root)
+    assert code == 1
+    assert "take_annotated.mp4" in out
+    assert "all/M\\xfcnchen.mp4: its name is not in UTF-8; rename it" in err
+    assert "File name too long: give it another name, or another --out" in err
+
+
 def test_a_pipe_is_not_waited_for(work, root):
     os.mkfifo("pipe.mp4")
     code, _, err = run("pipe.mp4", "--root", root)

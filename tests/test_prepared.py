@@ -108,6 +108,12 @@ def test_a_record_that_cant_be_read_is_one_line(folder, content, tmp_path):
         check_folder(folder, record())
 
 
+def test_a_record_that_may_not_be_read_is_one_line(tmp_path):
+    (tmp_path / RECORD).mkdir()  # root reads every file, so no mode would refuse it
+    with pytest.raises(EmotionRayError, match=r"prepared\.json can't be read \(.*\): see who may read it"):
+        read_record(Folder.at(tmp_path))
+
+
 def test_without_a_record_nothing_is_prepared(tmp_path):
     with pytest.raises(EmotionRayError, match="holds no prepared clips"):
         read_record(Folder.at(tmp_path))

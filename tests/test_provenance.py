@@ -10,8 +10,9 @@ from emotion_ray.data.storage import Folder
     [
         ({"settings": {"source": "zenodo", "base_url": "https://zenodo.org"}}, RAVDESS),
         ({"settings": {"source": "zenodo", "base_url": "https://zenodo.org/"}}, RAVDESS),
-        ({"settings": {"source": "zenodo", "base_url": "http://there"}}, Provenance("takes from http://there")),
-        ({"settings": {"source": "videos/"}}, Provenance("videos of videos/")),
+        ({"settings": {"source": "zenodo", "base_url": "http://there"}}, Provenance("takes from there")),
+        ({"settings": {"source": "/home/someone/clinic/"}}, Provenance("videos of clinic")),
+        ({"settings": {"source": "."}}, Provenance("videos of .")),
         (
             {"data": {"name": "demo", "synthetic": True, "licence": "public domain"}, "settings": {}},
             Provenance("demo", True, "public domain"),

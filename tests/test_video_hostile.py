@@ -3,9 +3,12 @@
 import io
 import math
 import socket
+import subprocess
+import sys
 from fractions import Fraction
 
 import av
+import cv2
 import numpy as np
 import pytest
 from counted_video import HEIGHT, WIDTH, counted_video, number_of, numbered
@@ -150,9 +153,31 @@ def test_stills_that_follow_each_other_are_a_video():
     assert len(decoded(of_stills(*[(64, 48)] * 5))) == 5
 
 
+def test_pictures_larger_than_the_header_says_take_no_memory_while_the_file_is_opened(tmp_path):
+    """FFmpeg decodes pictures as it opens a file; this one's are of 5000x5000 px, 75 MB each."""
+    picture = cv2.imencode(".png", np.zeros((5000, 5000, 3), np.uint8))[1].tobytes()
+    with av.open(str(tmp_path / "large.avi"), "w", format="avi") as target:
+        stream = target.add_stream("png", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "rgb24"
+        for index in range(5):
+            packet = av.Packet(picture)
+            packet.stream, packet.pts, packet.dts = stream, index, index
+            target.mux(packet)
+    script = (
+        "import resource, sys\nfrom emotion_ray.errors import Reject\nfrom emotion_ray.vision.video import Video\n"
+        "content = open(sys.argv[1], 'rb').read()\npeak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "before = peak()\ntry:\n    list(Video(content, 'x').frames())\nexcept Reject as reject:\n"
+        "    print(reject.reason, (peak() - before) // 1024)"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "large.avi")]
+    reason, grown_mb = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert reason in ("too_many_pixels", "no_frames")
+    assert int(grown_mb) < 30
+
+
 def test_more_than_4k_is_refused_before_anything_is_decoded(monkeypatch):
     monkeypatch.setattr(Video, "_pictures", lambda self: pytest.fail("decoded"))
-    with pytest.raises(Reject, match="is 7680x4320, the limit is 9,437,184 px") as caught:
+    with pytest.raises(Reject, match="larger frames than the limit of 9,437,184 px") as caught:
         Video(of_stills((7680, 4320)), "x")
     assert caught.value.reason == "too_many_pixels"
 

@@ -45,6 +45,11 @@ def _run(arguments: Sequence[str] | None) -> int:
     except EmotionRayError as error:
         print(f"emotion-ray: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        if error.filename is None or isinstance(error, BrokenPipeError):
+            raise
+        print(f"emotion-ray: {error.filename}: {error.strerror}; check the path and who may read it", file=sys.stderr)
+        return EmotionRayError.exit_code
     except KeyboardInterrupt:
         print("emotion-ray: stopped; run the same command again", file=sys.stderr)
         return Stopped.exit_code

@@ -154,6 +154,8 @@ def list_folder(folder: Path) -> tuple[list[Path], list[tuple[str, Reject]]]:
         raise EmotionRayError(f"{error.filename}: cannot be read ({error.strerror}); check who may read it")
 
     root = folder.resolve()
+    if root.is_file():
+        raise EmotionRayError(f"{folder} is a file; give the folder that it lies in")
     if not root.is_dir():
         raise EmotionRayError(f"{folder}: no such folder; give a folder of archives or videos")
     found: dict[Path, Path] = {}  # the real file: the path to it
@@ -161,7 +163,10 @@ def list_folder(folder: Path) -> tuple[list[Path], list[tuple[str, Reject]]]:
     for here, folders, files in os.walk(root, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for path in sorted(Path(here, name) for name in [*folders, *files] if not name.startswith(".")):
-            if path.is_symlink() and not (path.exists() and path.resolve().is_relative_to(root)):
+            if as_text(path) != str(path):
+                message = f"{as_text(path)}: its name is not in UTF-8; rename it"
+                rejects.append((as_text(path.relative_to(root)), Reject("archive", "unsafe_name", message)))
+            elif path.is_symlink() and not (path.exists() and path.resolve().is_relative_to(root)):
                 message = f"{path} is a link that leaves the folder or leads nowhere; put the file there"
                 rejects.append((str(path.relative_to(root)), Reject("archive", "link", message)))
             elif path.suffix.lower() in VIDEO_SUFFIXES | {".zip"} and path.is_file():
@@ -171,6 +176,11 @@ def list_folder(folder: Path) -> tuple[list[Path], list[tuple[str, Reject]]]:
     if not found and not rejects:
         raise EmotionRayError(f"{folder}: neither .zip archives nor videos in it ({_VIDEO_NAMES})")
     return sorted(found.values()), rejects
+
+
+def as_text(path: str | Path) -> str:
+    """A path as it may be shown and stored: what of its bytes is no UTF-8 is escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def name_fault(name: str) -> str | None:

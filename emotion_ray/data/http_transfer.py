@@ -101,6 +101,8 @@ def open_from(url: str, start: int, validator: str | None, timeout_s: float) -> 
             raise _refusal(error, url, start) from None
     except (OSError, http.client.HTTPException) as error:
         raise _failure(error, url, timeout_s) from None
+    except ValueError:  # of an address that it redirects to
+        raise _bad_redirect(url) from None
     try:
         return _answer(response, start)
     except TransferError:
@@ -200,6 +202,10 @@ def _answer(response: http.client.HTTPResponse, asked: int) -> Answer:
     return Answer(response, asked, int(span[2]), validator)
 
 
+def _bad_redirect(url: str) -> Reject:
+    return Reject("fetch", "bad_redirect", f"{shown(url)} redirects in circles or to no http(s) URL")
+
+
 def _refusal(error: urllib.error.HTTPError, url: str, start: int) -> TransferError | Reject:
     status = error.code
     if status in _MAY_PASS:
@@ -212,7 +218,7 @@ def _refusal(error: urllib.error.HTTPError, url: str, start: int) -> TransferErr
     if status in (401, 403, 407):
         return Reject("fetch", "forbidden", f"{shown(url)} may not be fetched; check access (HTTP {status})")
     if 300 <= status < 400:
-        return Reject("fetch", "bad_redirect", f"{shown(url)} redirects in circles or to no http(s) URL")
+        return _bad_redirect(url)
     if start:
         return TransferError("range_refused", f"the server answered HTTP {status} to a range", restart=True)
     return Reject("fetch", "http_error", f"{shown(url)} cannot be fetched; check --base-url (HTTP {status})")

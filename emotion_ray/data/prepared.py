@@ -102,6 +102,8 @@ def read_record(folder: Folder) -> dict:
         record = json.loads(folder.read(RECORD))
     except FileNotFoundError:
         raise EmotionRayError(f"{folder.uri} holds no prepared clips: run `emotion-ray prepare` first") from None
+    except OSError as error:
+        raise EmotionRayError(f"{folder.uri}/{RECORD} can't be read ({cause_of(error)}): see who may read it") from None
     except ValueError:
         record = None
     if not isinstance(record, dict):

@@ -1,7 +1,9 @@
 """What data a folder of clips was made of: its name and licence, for model cards and reports."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from emotion_ray.data.prepared import RECORD, read_record
 from emotion_ray.data.storage import Folder
@@ -12,7 +14,7 @@ _FIELDS = ("name", "synthetic", "licence")
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where clips come from.
+    """Where clips come from: what a card, a report and the service tell of it, so no path of this machine.
 
     Attributes:
         name: of the data set, or of the synthetic sample's size.
@@ -49,6 +51,6 @@ def read_provenance(folder: Folder) -> Provenance:
 def _guessed(settings: dict[str, Any]) -> Provenance:
     source = settings.get("source")
     if source != "zenodo":
-        return Provenance(f"videos of {source}" if source else "unknown data")
+        return Provenance(f"videos of {Path(source).name or source}" if source else "unknown data")
     base_url = str(settings.get("base_url"))
-    return RAVDESS if base_url.rstrip("/") == BASE_URL else Provenance(f"takes from {base_url}")
+    return RAVDESS if base_url.rstrip("/") == BASE_URL else Provenance(f"takes from {urlsplit(base_url).hostname}")

@@ -195,7 +195,10 @@ def _listed_take(row: dict[str, str], where: str, folder: str) -> Take:
         raise EmotionRayError(f"{where}: {path!r} is none of {', '.join(sorted(VIDEO_SUFFIXES))}")
     clip_id = str(row.get("clip_id") or "").strip() or Path(path).stem
     if not _CLIP_ID.fullmatch(clip_id):
-        raise EmotionRayError(f"{where}: the clip_id {clip_id!r} may hold letters, digits, dots, dashes, underlines")
+        raise EmotionRayError(
+            f"{where}: the clip_id {clip_id!r} may hold a to z, digits, dots, dashes, underlines: give others in a "
+            "column clip_id"
+        )
     emotion = ravdess.EMOTIONS.index(label.lower())
     return Take(clip_id, int(actor), emotion, None, None, None, None, os.path.join(folder, path))  # noqa: PTH118 - fast
 

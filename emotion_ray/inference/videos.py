@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from emotion_ray.data.archives import as_text
 from emotion_ray.data.takes import read_video
 from emotion_ray.errors import EmotionRayError, Reject, Stopped
 from emotion_ray.inference.analysis import Analysis
@@ -80,8 +81,10 @@ def predict_videos(
     made: set[Path] = set()
     with _progress(console) as progress:
         for path, below in videos:
-            task = progress.add_task(path.name, total=None)
+            task = progress.add_task(as_text(path.name), total=None)
             try:
+                if as_text(path) != str(path):
+                    raise EmotionRayError(f"{as_text(path)}: its name is not in UTF-8; rename it")
                 outputs = Outputs.named(home_filled_in(settings.out) / below, path.stem, settings.timeline)
                 if outputs.video in made:
                     raise EmotionRayError(f"{path} would become {outputs.video} as another does: do it by itself")
@@ -89,8 +92,8 @@ def predict_videos(
                 stream = stream_for(settings, mtcnn, model)
                 done.append(_predict_one(settings, path, outputs, stream, progress, task))
                 made.add(outputs.video)
-            except (EmotionRayError, Reject) as error:
-                problems.append(error.message if isinstance(error, Reject) else str(error))
+            except (EmotionRayError, Reject, OSError) as error:
+                problems.append(_problem(path, error))
                 if len(videos) > 1:
                     console.print(f"emotion-ray: {problems[-1]}", soft_wrap=True)
             except KeyboardInterrupt:
@@ -98,6 +101,12 @@ def predict_videos(
             finally:
                 progress.remove_task(task)
     return done, problems
+
+
+def _problem(path: Path, error: EmotionRayError | Reject | OSError) -> str:
+    if isinstance(error, OSError):
+        return f"{as_text(path)}: {error.strerror or error}: give it another name, or another --out"
+    return error.message if isinstance(error, Reject) else str(error)
 
 
 def _predict_one(

@@ -6,7 +6,7 @@ from itertools import chain
 
 import av
 
-from emotion_ray.vision.video import FORMATS
+from emotion_ray.vision.video import FORMATS, WITHIN_LIMIT
 
 COPIED = ("aac", "mp3", "opus")  # what browsers play out of an mp4
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000)  # Hz
@@ -32,7 +32,10 @@ class Sound:
         self._start_s = start_s
         self._most_s = most_s
         self._source = av.open(
-            io.BytesIO(content), container_options={"format_whitelist": FORMATS}, metadata_errors="ignore"
+            io.BytesIO(content),
+            container_options={"format_whitelist": FORMATS},
+            options=WITHIN_LIMIT,
+            metadata_errors="ignore",
         )
         known = [stream for stream in self._source.streams.audio if stream.codec_context and stream.rate]
         self._stream: av.AudioStream | None = known[0] if known else None

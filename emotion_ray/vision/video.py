@@ -21,6 +21,8 @@ from emotion_ray.vision.sampling import NearestInTime
 
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv"
 MAX_PIXELS = 4096 * 2304
+WITHIN_LIMIT = {"max_pixels": str(MAX_PIXELS)}
+"""FFmpeg's option for decoders to refuse a larger frame before they take the memory for it."""
 RATE = Fraction(30000, 1001)  # frames a second that a clip is made of: RAVDESS's own
 LIKELY_FPS = (0.1, 1000.0)  # a file that declares a rate beyond these is taken for one that declares none
 
@@ -66,6 +68,7 @@ class Video:
             self._container = av.open(
                 io.BytesIO(content),
                 container_options={"format_whitelist": FORMATS},
+                options=WITHIN_LIMIT,  # opening decodes pictures already, to find out what they are
                 metadata_errors="ignore",  # a title in Latin-1 is no reason to refuse the pictures
             )
         except (av.error.FFmpegError, ValueError) as error:
@@ -88,11 +91,10 @@ class Video:
         if stream.codec_context is None:
             raise Reject("decode", "unknown_codec", f"{self.name} has pictures of a codec that is not known here")
         width, height = stream.codec_context.width, stream.codec_context.height
-        if width * height > MAX_PIXELS:
-            message = f"{self.name} is {width}x{height}, the limit is {MAX_PIXELS:,} px a frame"
+        if not 0 < width * height <= MAX_PIXELS:  # opened within the limit, a larger one has no size
+            message = f"{self.name} has larger frames than the limit of {MAX_PIXELS:,} px, or such that can't be read"
             raise Reject("decode", "too_many_pixels", message)
-        # a later frame may be larger than the header says: the decoder refuses it before it takes the memory
-        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+        stream.codec_context.options = WITHIN_LIMIT  # a later frame may be larger than the header says
         stream.codec_context.thread_count = 1  # one take a process, one thread a take
         return stream
 
