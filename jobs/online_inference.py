@@ -5,8 +5,8 @@ All other flags are those of `emotion-ray predict`.
 """
 
 import argparse
+import os
 import sys
-from pathlib import Path
 
 from emotion_ray.cli import main
 
@@ -17,9 +17,10 @@ def arguments() -> list[str]:
     )
     parser.add_argument("--video", required=True, help="video, or folder of videos")
     parser.add_argument("--model_type", required=True, choices=("lstm", "attention"), help="what --model_path holds")
-    parser.add_argument("--model_path", required=True, type=Path, help=".pth file, or a model's folder")
+    parser.add_argument("--model_path", required=True, help=".pth file, or a model's folder")
     known, others = parser.parse_known_args()
-    model = ["--model", str(known.model_path.expanduser().absolute()), "--architecture", known.model_type]
+    path = os.path.abspath(os.path.expanduser(known.model_path))  # noqa: PTH100, PTH111 - no one's home is no traceback
+    model = ["--model", path, "--architecture", known.model_type]
     return ["predict", known.video, *model, *others]
 
 

@@ -360,3 +360,10 @@ def test_the_job_takes_the_flags_and_files_of_the_baseline(work, architecture):
     assert refused.returncode == 1
     assert f"weights.pth is a model of type {architecture}, not {other}" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_a_model_in_nobody_s_home_is_one_line(work):
+    flags = ["--video", "take.mp4", "--model_type", "lstm", "--model_path", "~nobody-here/m.pth"]
+    done = subprocess.run([sys.executable, JOB, *flags], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "there is no model" in done.stderr and "~nobody-here/m.pth" in done.stderr

@@ -54,9 +54,9 @@ def fit(
 ) -> Iterator[Epoch]:
     """Trains a model, epoch by epoch.
 
-    The same seed gives the same losses on the same machine, whether or not the run was resumed in between:
-    all that is random in an epoch follows from the seed and the epoch's number. PyTorch's global generator
-    is seeded anew at the start of each.
+    The same seed gives the same losses on the same CPU, whether or not the run was resumed in between: all that
+    is random in an epoch follows from the seed and the epoch's number. PyTorch's global generator is seeded anew
+    at the start of each. A GPU draws the same numbers, but may add them up in another order each time.
 
     With several workers each runs this function, `torch.distributed` having been initialised. Dropout aside,
     they train as one would.
