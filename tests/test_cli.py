@@ -10,10 +10,12 @@ import pytest
 from noise_clip import noise_clip
 
 from emotion_ray.cli import main
-from emotion_ray.data.clips import write_shards
+from emotion_ray.data.clips import SCHEMA_VERSION, write_shards
+from emotion_ray.data.prepared import write_record
 from emotion_ray.data.storage import Folder
 from emotion_ray.data.takes import RejectedTake
-from emotion_ray.settings import PrepareSettings
+from emotion_ray.settings import CropSettings, PrepareSettings
+from emotion_ray.vision.clipping import fingerprint
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
@@ -170,3 +172,15 @@ def test_the_job_is_a_door_to_the_command():
     done = subprocess.run([sys.executable, job, "--actors", "25"], capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "emotion-ray: --actors 25: RAVDESS has actors 1 to 24, not 25\n"
+
+
+def test_a_corrected_label_is_not_passed_over_in_silence(tmp_path):
+    out = Folder.at(tmp_path / "out")
+    write_shards(out, [noise_clip("a", actor=1, emotion=0)])
+    record = {"schema_version": SCHEMA_VERSION, "prepared_with": fingerprint(CropSettings())}
+    write_record(out, record | {"settings": {"source": "old.csv"}})
+    (tmp_path / "new.csv").write_text("path,label,actor\na.mp4,happy,1\n")
+    code, told, err = run("prepare", "--source", tmp_path / "new.csv", "--out", tmp_path / "out")
+    assert (code, told, err.count("\n")) == (1, "", 1)
+    assert "has the clip a of actor 1, neutral, but" in err
+    assert "is of actor 1, happy: give another --out, another clip_id, or --start-anew" in err

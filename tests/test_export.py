@@ -29,6 +29,13 @@ def test_more_clips_than_a_row_group(tmp_path):
     assert (last == noise_clip("clip-10", num_frames=1).frames[0]).all()
 
 
+def test_a_clip_s_name_leads_nowhere_else(tmp_path):
+    write_shards(Folder.at(tmp_path / "clips"), [noise_clip("../../escaped")])
+    with pytest.raises(EmotionRayError, match=r"'\.\./\.\./escaped' is no clip's name"):
+        export_png(Folder.at(tmp_path / "clips"), tmp_path / "a" / "png")
+    assert not (tmp_path / "escaped").exists()
+
+
 def test_no_clips_is_one_line(tmp_path):
     with pytest.raises(EmotionRayError, match=r"no clips in .*: run `emotion-ray prepare` first"):
         export_png(Folder.at(tmp_path), tmp_path / "png")

@@ -10,6 +10,7 @@ from emotion_ray.data.prepared import (
     RECORD,
     REJECTS,
     check_folder,
+    check_labels,
     count_clips,
     read_held,
     read_listings,
@@ -20,7 +21,7 @@ from emotion_ray.data.prepared import (
     write_rejects,
 )
 from emotion_ray.data.storage import Folder
-from emotion_ray.data.takes import RejectedTake
+from emotion_ray.data.takes import RejectedTake, Take
 from emotion_ray.errors import EmotionRayError
 
 SETTINGS = {"detector": "track", "frames": 60, "sampling": "first", "size": 64}
@@ -106,6 +107,19 @@ def test_a_record_that_cant_be_read_is_one_line(folder, content, tmp_path):
     (tmp_path / RECORD).write_text(content)
     with pytest.raises(EmotionRayError, match=r"prepared\.json can't be read"):
         check_folder(folder, record())
+
+
+def test_clips_that_are_labelled_otherwise_are_not_gone_on_with(tmp_path):
+    folder = Folder.at(tmp_path)
+    write_shards(folder, [noise_clip("a", actor=3, emotion=1), noise_clip("b", actor=3, emotion=2)])
+
+    def take(clip_id, actor, emotion):
+        return Take(clip_id, actor, emotion, None, None, None, None, f"/videos/{clip_id}.mp4")
+
+    check_labels(folder, [take("a", 3, 1), take("c", 4, 4)])
+    for actor, emotion, label in ((3, 3, "actor 3, sad"), (7, 2, "actor 7, happy")):
+        with pytest.raises(EmotionRayError, match=rf"the clip b of actor 3, happy, but /videos/b\.mp4 is of {label}"):
+            check_labels(folder, [take("a", 3, 1), take("b", actor, emotion)])
 
 
 def test_a_record_that_may_not_be_read_is_one_line(tmp_path):

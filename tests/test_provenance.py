@@ -4,6 +4,8 @@ from emotion_ray.data.prepared import write_record
 from emotion_ray.data.provenance import RAVDESS, Provenance, read_provenance
 from emotion_ray.data.storage import Folder
 
+ZENODO = {"source": "zenodo", "base_url": "https://zenodo.org"}
+
 
 @pytest.mark.parametrize(
     ("record", "expected"),
@@ -13,6 +15,14 @@ from emotion_ray.data.storage import Folder
         ({"settings": {"source": "zenodo", "base_url": "http://there"}}, Provenance("takes from there")),
         ({"settings": {"source": "/home/someone/clinic/"}}, Provenance("videos of clinic")),
         ({"settings": {"source": "."}}, Provenance("videos of .")),
+        (
+            {
+                "settings": {"source": "x"},
+                "sources": [ZENODO, {"source": "/a/b.csv", "base_url": "https://zenodo.org"}],
+            },
+            Provenance("RAVDESS and videos of b.csv", licence="RAVDESS: CC BY-NC-SA 4.0; videos of b.csv: not stated"),
+        ),
+        ({"sources": [ZENODO, {"source": "zenodo", "base_url": "https://zenodo.org/"}]}, RAVDESS),
         (
             {"data": {"name": "demo", "synthetic": True, "licence": "public domain"}, "settings": {}},
             Provenance("demo", True, "public domain"),

@@ -6,6 +6,7 @@ import cv2
 
 from emotion_ray.data.clips import shard_batches, shard_names
 from emotion_ray.data.storage import Folder
+from emotion_ray.data.takes import CLIP_ID
 from emotion_ray.errors import EmotionRayError
 
 
@@ -25,6 +26,8 @@ def export_png(folder: Folder, target: str | Path) -> int:
             frames = batch["frames"].to_numpy_ndarray()
             facts = batch.select(columns[:3]).to_pylist()
             for clip, clip_frames in zip(facts, frames, strict=True):
+                if not CLIP_ID.fullmatch(clip["clip_id"]):  # it could lead out of the target
+                    raise EmotionRayError(f"{folder.uri}/{name}: {clip['clip_id']!r:.80} is no clip's name: remove it")
                 place = Path(target) / f"Actor_{clip['actor']:02d}" / clip["clip_id"]
                 try:
                     place.mkdir(parents=True, exist_ok=True)

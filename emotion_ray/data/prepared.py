@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from emotion_ray.data.clips import publish_shard, read_columns, read_shard, read_shards, shard_names
+from emotion_ray.data.ravdess import EMOTIONS
 from emotion_ray.data.storage import Folder, cause_of
-from emotion_ray.data.takes import RejectedTake
+from emotion_ray.data.takes import RejectedTake, Take
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.settings import CropSettings
 
@@ -111,6 +112,13 @@ def read_record(folder: Folder) -> dict:
     return record
 
 
+def sources_of(record: dict) -> list[dict[str, str]]:
+    """Where the clips of a folder came from, run by run, each `source` and `base_url` once; [] of an older record."""
+    settings = record.get("settings", {})
+    first = [{"source": settings["source"], "base_url": settings.get("base_url")}] if "source" in settings else []
+    return record.get("sources", first)
+
+
 def write_record(folder: Folder, record: dict) -> None:
     folder.publish(RECORD, json.dumps(record, indent=2, sort_keys=True).encode() + b"\n")
 
@@ -138,6 +146,25 @@ def read_held(folder: Folder) -> list[str]:
             _take_out(folder, name, doubles)
         held.update(dict.fromkeys(ids))
     return list(held)
+
+
+def check_labels(folder: Folder, takes: Iterable[Take]) -> None:
+    """Makes sure that takes which a folder has clips of are labelled as these: going on would leave the old labels.
+
+    Raises:
+        EmotionRayError: one is not, or a shard can't be read.
+    """
+    wanted = {take.clip_id: take for take in takes}
+    names = shard_names(folder) if wanted else []
+    for name, shard in zip(names, read_shards(folder, names, ["clip_id", "actor", "emotion"]), strict=True):
+        for clip_id, actor, emotion in zip(*(shard[column].to_pylist() for column in shard.column_names), strict=True):
+            take = wanted.get(clip_id)
+            if take is not None and (take.actor, take.emotion) != (actor, emotion):
+                raise EmotionRayError(
+                    f"{folder.uri}/{name} has the clip {clip_id} of actor {actor}, {EMOTIONS[emotion]}, but "
+                    f"{take.source} is of actor {take.actor}, {EMOTIONS[take.emotion]}: give another --out, another "
+                    "clip_id, or --start-anew"
+                )
 
 
 def count_clips(folder: Folder) -> dict[int, Counter]:

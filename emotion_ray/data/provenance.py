@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
-from emotion_ray.data.prepared import RECORD, read_record
+from emotion_ray.data.prepared import RECORD, read_record, sources_of
 from emotion_ray.data.storage import Folder
 from emotion_ray.settings.prepare import BASE_URL
 
@@ -45,12 +44,15 @@ def read_provenance(folder: Folder) -> Provenance:
     data = record.get("data")
     if isinstance(data, dict):
         return Provenance(**{"name": "unknown data", **{key: data[key] for key in _FIELDS if key in data}})
-    return _guessed(record.get("settings", {}))
+    found = list(dict.fromkeys(_guessed(**source) for source in sources_of(record)))
+    if len(found) <= 1:
+        return found[0] if found else Provenance("unknown data")
+    licences = "; ".join(f"{one.name}: {one.licence}" for one in found)
+    return Provenance(" and ".join(one.name for one in found), licence=licences)
 
 
-def _guessed(settings: dict[str, Any]) -> Provenance:
-    source = settings.get("source")
+def _guessed(source: str, base_url: str | None) -> Provenance:
     if source != "zenodo":
-        return Provenance(f"videos of {Path(source).name or source}" if source else "unknown data")
-    base_url = str(settings.get("base_url"))
+        return Provenance(f"videos of {Path(source).name or source}")
+    base_url = str(base_url)
     return RAVDESS if base_url.rstrip("/") == BASE_URL else Provenance(f"takes from {urlsplit(base_url).hostname}")

@@ -28,7 +28,7 @@ from emotion_ray.settings.checks import home_filled_in
 RECORD_TIMEOUT_S = 30.0
 SAMPLE_INDEX = "index.json"  # in a folder of the synthetic sample, in the form of a mirror's record
 MODALITIES = {"av": (1,), "video": (2,), "both": (1, 2)}
-_CLIP_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+CLIP_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _LARGEST_VIDEO = 2 * 2**30  # bytes of a loose file: it is read into memory whole
 _LARGEST_RECORD = 2**22  # bytes; Zenodo's is 40 kB
 
@@ -194,7 +194,7 @@ def _listed_take(row: dict[str, str], where: str, folder: str) -> Take:
     if Path(path).suffix.lower() not in VIDEO_SUFFIXES:
         raise EmotionRayError(f"{where}: {path!r} is none of {', '.join(sorted(VIDEO_SUFFIXES))}")
     clip_id = str(row.get("clip_id") or "").strip() or Path(path).stem
-    if not _CLIP_ID.fullmatch(clip_id):
+    if not CLIP_ID.fullmatch(clip_id):
         raise EmotionRayError(
             f"{where}: the clip_id {clip_id!r} may hold a to z, digits, dots, dashes, underlines: give others in a "
             "column clip_id"
@@ -245,8 +245,9 @@ def read_video(path: Path) -> bytes:
         if status.st_size > _LARGEST_VIDEO:
             raise Reject("decode", "too_large", f"{path} is larger than 2 GB: cut it into takes")
         return path.read_bytes()
-    except OSError as error:
-        raise Reject("fetch", "unreadable", f"{path} can't be read ({error.strerror}): check the path") from None
+    except (OSError, ValueError) as error:  # ValueError: of a path that none can be, with a NUL in it
+        cause = getattr(error, "strerror", None) or error
+        raise Reject("fetch", "unreadable", f"{path} can't be read ({cause}): check the path") from None
 
 
 def record_archives(actors: Iterable[int], base_url: str) -> list[Archive]:

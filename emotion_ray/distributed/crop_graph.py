@@ -76,6 +76,7 @@ class Graph:
         context = DataContext.get_current().copy()
         context.target_max_block_size = 1  # bytes: every row becomes a block and goes on at once
         context.max_errored_blocks = -1  # a dead worker's takes are missed, and found missing, by the driver
+        context.execution_no_progress_timeout_s = -1  # hours for an archive on a slow line are no fault
         context.enable_progress_bars = False
         context.print_on_execution_start = False
         context.execution_options.resource_limits = ExecutionResources.for_limits(

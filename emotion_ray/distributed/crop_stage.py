@@ -44,8 +44,9 @@ class CropStage:
             yield {"item": [self._cropped(item, content) if isinstance(item, Encoded | OnDisk) else item]}
 
     def _cropped(self, item: Encoded | OnDisk, content: pa.Scalar) -> Clip | RejectedTake | Failed:
-        take, detector = item.take, _detector()
+        take = item.take
         try:
+            detector = _detector()
             with self._watched(take):
                 travelled = isinstance(item, Encoded)
                 video, crc32 = (content.as_py(), item.crc32) if travelled else read_take(take, item.archive)

@@ -97,6 +97,9 @@ class FetchStage:
                 content, crc32 = read_take(take, archive)
             except Reject as reject:
                 yield self._rejected(RejectedTake.of(take.source, take.clip_id, reject)), b""
+            except Exception as error:  # a fault of ours with this take must not cost its neighbours
+                fault = Reject("worker", "internal_error", f"{take.name}: {type(error).__name__}: {error}")
+                yield self._rejected(RejectedTake.of(take.source, take.clip_id, fault)), b""
             else:
                 yield Encoded(take, crc32), content
 

@@ -18,9 +18,12 @@ from emotion_ray.data.plan import Plan, make_plan
 from emotion_ray.data.prepared import (
     REJECTS,
     check_folder,
+    check_labels,
     count_clips,
     read_held,
+    read_record,
     remove_owned,
+    sources_of,
     write_record,
     write_rejects,
 )
@@ -88,12 +91,21 @@ def prepare(settings: PrepareSettings, console: Console, start_anew: bool = Fals
     sample = synthetic_sample(settings.source, settings.base_url)
     if sample:
         record["data"] = {"name": sample, "synthetic": True, "licence": "public domain"}
+    if settings.sampling == "uniform":
+        console.print(
+            "note: --sampling uniform spreads a clip's frames over the whole take; predict and serve look at windows "
+            "of 2 s at 29.97 frames a second, as --sampling first does",
+            soft_wrap=True,
+        )
     if start_anew:
         remove_owned(folder)
     else:
         check_folder(folder, record)
     plan.take_stock(folder)
-    record |= {"archives": plan.listings, "files": _files(folder)}
+    check_labels(folder, plan.at_hand)
+    sources = sources_of(read_record(folder)) if plan.held else []
+    sources += [one for one in sources_of(record) if one not in sources]
+    record |= {"archives": plan.listings, "files": _files(folder), "sources": sources}
     write_record(folder, record)
     before = len(plan.held)
     seconds = 0.0

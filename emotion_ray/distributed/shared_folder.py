@@ -31,9 +31,14 @@ class Mark:
     token: str
 
     def is_seen(self) -> bool:
+        """Whether it is there.
+
+        Raises:
+            EmotionRayError: an object store that can't be asked now.
+        """
         try:
             return self.folder.read(self.name).decode() == self.token
-        except (OSError, EmotionRayError):
+        except OSError:
             return False
 
 

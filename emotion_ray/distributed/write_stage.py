@@ -33,13 +33,16 @@ class WriteStage:
         items = list(batch["item"])
         clips = [item for item in items if isinstance(item, Clip)]
         results: list = [item for item in items if not isinstance(item, Clip)]
-        if clips and self.mark and not self.mark.is_seen():
-            results.append(Failed(unshared(self.folder.uri, self.mark.flag, [platform.node()])))
-        elif clips:
+        if clips:
             try:
-                write_shards(self.folder, clips)
-                results.append(Written())
+                results.append(self._written(clips))
             except EmotionRayError as error:
                 results.append(Failed(str(error)))
         for result in results:
             yield {"item": [result]}
+
+    def _written(self, clips: list[Clip]) -> Written | Failed:
+        if self.mark and not self.mark.is_seen():
+            return Failed(unshared(self.folder.uri, self.mark.flag, [platform.node()]))
+        write_shards(self.folder, clips)
+        return Written()
