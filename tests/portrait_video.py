@@ -17,20 +17,24 @@ HEIGHT, WIDTH = 240, 320
 
 
 @cache
-def portrait_video(frames: int = 15, shift: int = 0, face: bool = True, scale: int = 1) -> bytes:
+def portrait_video(
+    frames: int = 15, shift: int = 0, face: bool = True, scale: int = 1, seen: int | None = None
+) -> bytes:
     """H.264 in MP4, 320x240 px times `scale`, 29.97 frames a second; `shift` in px tells one video from another.
+
+    The face is there in the first `seen` frames, or in all.
 
     Its index comes piece by piece, so that what is left of a file that was cut off can be played.
     """
     picture = cv2.resize(astronaut()[0:300, 50:450], (scale * WIDTH, scale * HEIGHT), interpolation=cv2.INTER_AREA)
-    if not face:
-        picture = np.full_like(picture, 128)
+    grey = np.full_like(picture, 128)
+    seen = (frames if seen is None else seen) if face else 0
     file = io.BytesIO()
     with av.open(file, "w", format="mp4", options={"movflags": "frag_keyframe+empty_moov"}) as target:
         stream = target.add_stream("libx264", rate=Fraction(30000, 1001), options={"preset": "ultrafast", "g": "5"})
         stream.width, stream.height, stream.pix_fmt = scale * WIDTH, scale * HEIGHT, "yuv420p"
         for index in range(frames):
-            moved = np.roll(picture, (shift + index) % 20, axis=1)
+            moved = np.roll(picture if index < seen else grey, (shift + index) % 20, axis=1)
             target.mux(stream.encode(av.VideoFrame.from_ndarray(moved, format="rgb24")))
         target.mux(stream.encode())
     return file.getvalue()

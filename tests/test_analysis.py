@@ -50,6 +50,15 @@ def test_a_short_take_gets_an_early_estimate(mtcnn, frames):
     assert len(pairs) == frames
 
 
+@pytest.mark.parametrize("frames", [50, 51, 52])
+def test_a_face_that_is_given_up_with_the_last_frame_is_told_of_too(mtcnn, frames):
+    """Thirty frames after it was last seen, of which the 31st is the 51st here."""
+    analysis, pairs = analysed(portrait_video(frames, seen=20), mtcnn)
+    [face] = analysis.as_dict()["faces"]
+    assert len(face["timeline"]) == 1 and face["early"]
+    assert len(pairs) == frames
+
+
 def test_full_windows_outweigh_early_estimates(mtcnn):
     stream = EmotionStream(mtcnn, small_model(), early=20)
     analysis = Analysis("take", stream.labels)

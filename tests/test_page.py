@@ -1,6 +1,7 @@
 """The page in a real browser: a clip that is uploaded, and one that plays the camera."""
 
 import contextlib
+import io
 import json
 import re
 import shutil
@@ -8,6 +9,7 @@ import time
 
 import av
 import pytest
+from portrait_video import portrait_video
 from served import serving, store_model
 
 from emotion_ray.service.live import HEADER
@@ -110,6 +112,23 @@ def test_an_uploaded_clip_shows_its_face_and_a_label(address, real_clips, tmp_pa
         page.wait_for_selector("#attention-card", state="hidden")
         wait_for_text(page, "#status", "^1 face")
         assert page.locator("#attention-card").is_hidden()
+
+
+def test_a_format_that_no_browser_plays_is_told_and_its_faces_are_shown(address, tmp_path):
+    with av.open(io.BytesIO(portrait_video(70))) as source, av.open(str(tmp_path / "take.flv"), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    with browser_page("desk") as page:
+        page.goto(address)
+        page.wait_for_selector("#model option", state="attached")
+        page.set_input_files("#file", str(tmp_path / "take.flv"))
+        wait_for_text(page, "#status", r"^1 face, \d+ frames")
+        wait_for_text(page, "#problem", "The browser can't play this format. Its annotated video, below, it can.")
+        assert page.locator("#faces li").count() == 1
+        page.screenshot(path=tmp_path / "unplayable.png", full_page=True)
 
 
 class Talk:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from portrait_video import portrait_video
 from served import FRAMES, client, live, store_model
-from starlette.websockets import WebSocketDisconnect
+from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from emotion_ray.data.ravdess import EMOTIONS
 from emotion_ray.inference.analysis import analyse
@@ -327,3 +327,30 @@ def test_a_header_that_a_decoder_reads_otherwise_is_refused(put_in):
     at = 2 if put_in.startswith(b"\xff\x00") else len(PICTURE)
     with pytest.raises(Problem, match="bad_picture"):
         picture_size(PICTURE[:at] + put_in + PICTURE[at:])
+
+
+class BrokenOff:
+    """A websocket whose messages, after the first, are carried by something that has died."""
+
+    application_state = WebSocketState.CONNECTED
+
+    def __init__(self):
+        self._messages = [{"type": "websocket.receive", "text": "{}"}]
+
+    async def accept(self):
+        pass
+
+    async def receive(self):
+        if not self._messages:
+            raise RuntimeError("the actor died")
+        return self._messages.pop()
+
+    async def send_text(self, text):
+        assert json.loads(text)["type"] == "ready"
+
+
+def test_a_connection_that_dies_where_messages_are_carried_frees_its_place(service):
+    began = time.monotonic()
+    for _ in range(3):  # more than there are places
+        assert service.portal.call(module.LiveSession(BrokenOff(), service.service).run) == module.ABNORMAL
+    assert time.monotonic() - began < 10

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from emotion_ray.errors import Reject
-from emotion_ray.inference.observation import Observation, Prediction
+from emotion_ray.inference.observation import Observation, Prediction, newest
 from emotion_ray.inference.stream import EmotionStream
 from emotion_ray.vision.video import Frame, Video
 
@@ -151,9 +151,10 @@ def analyse_video(
             analysis.add(observation)
             yield frame, observation
         held = [last]
-    for frame, _ in held:
-        observation = stream.finish(video.fps)
-        analysis.add(observation)
+    for frame, known in held:
+        at_end = stream.finish(video.fps)
+        analysis.add(known)
+        analysis.add_end(at_end)
         analysis.seconds = frame.time + 1 / video.fps
         if video.cut_short:
             analysis.warnings.append(
@@ -162,7 +163,7 @@ def analyse_video(
             )
         if not analysis.faces:
             analysis.warnings.append(f"no face was found in {video.name}")
-        yield frame, observation
+        yield frame, Observation(at_end.time, newest([known.faces, at_end.faces]))
 
 
 def _limited(video: Video, max_frames: int | None, max_seconds: float | None) -> Iterator[Frame]:

@@ -58,3 +58,8 @@ class Observation:
 
     time: float
     faces: list[FaceObservation]
+
+
+def newest(seen: list[list[FaceObservation]]) -> list[FaceObservation]:
+    """What was said last of each face: one may have ended at a step before the last."""
+    return list({face.track: face for faces in seen for face in faces}.values())

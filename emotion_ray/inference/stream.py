@@ -10,7 +10,7 @@ from emotion_ray.errors import EmotionRayError
 from emotion_ray.inference.classification import WindowClassifier
 from emotion_ray.inference.followed_faces import FollowedFaces, Step
 from emotion_ray.inference.new_faces import NewFaces
-from emotion_ray.inference.observation import FaceObservation, Observation, Prediction
+from emotion_ray.inference.observation import FaceObservation, Observation, Prediction, newest
 from emotion_ray.models.store import LoadedModel
 from emotion_ray.vision.mtcnn import MTCNN
 from emotion_ray.vision.sampling import NearestInTime
@@ -99,7 +99,7 @@ class EmotionStream:
             return None
         rest = self._nearest.rest(min(0.5 / fps, PAUSE_S))
         told = [*self._faces.go_on(self._steps(rest)), self._faces.close()]
-        last = Observation(self._last.time, _newest(told))
+        last = Observation(self._last.time, newest(told))
         self._last = None
         return last
 
@@ -133,7 +133,7 @@ class EmotionStream:
         observations, begin = [], 0
         for picture, end in zip(pictures, ends, strict=True):
             during = seen_after[begin + 1 : end + 1] or [seen_after[end]]
-            observations.append(Observation(picture.time, _newest(during)))
+            observations.append(Observation(picture.time, newest(during)))
             begin = end
         return observations
 
@@ -143,8 +143,3 @@ class EmotionStream:
             steps.append(Step(picture, picture is not self._newest))
             self._newest = picture
         return steps
-
-
-def _newest(seen: list[list[FaceObservation]]) -> list[FaceObservation]:
-    """What was said last of each face: one may have ended at a step before the last."""
-    return list({face.track: face for faces in seen for face in faces}.values())

@@ -9,6 +9,7 @@ that come while the service is busy are dropped but for the newest few, and the 
 import asyncio
 import contextlib
 import json
+import logging
 import math
 import struct
 import time
@@ -19,6 +20,7 @@ from typing import Any
 from fastapi import WebSocket
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
+from emotion_ray.data.storage import cause_of
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.inference.stream import EmotionStream, FaceObservation, Observation
 from emotion_ray.service.images import decode_picture
@@ -27,13 +29,15 @@ from emotion_ray.service.problems import Problem, problem_of
 from emotion_ray.service.service import Service
 from emotion_ray.service.work import Job
 
+log = logging.getLogger(__name__)
+
 HEADER = struct.Struct("<dI")  # seconds, answers read so far
 NEWEST_KEPT = 4  # pictures that wait to be looked at
 MOST_UNREAD = 64  # answers on their way: a client that does not read them gets no more
 LONGEST_HELLO = 4096  # characters
 HELLO_LIMIT_S = 5.0  # to the first message: no key has been shown before it
 LATEST_S = 1e11  # a time beyond it is no time
-DONE = 1000  # these are close codes of RFC 6455 and its registry
+DONE, ABNORMAL = 1000, 1006  # these are close codes of RFC 6455 and its registry
 _CLOSE_CODES = {400: 1007, 413: 1009, 415: 1007, 422: 1007, 429: 1013, 500: 1011, 503: 1013}
 _OTHER_CLOSE_CODE = 1008
 _FIRST_FREE_CODE = 3000  # from here on clients choose codes as they like: measured as one
@@ -175,6 +179,9 @@ class LiveSession:
                 self._mailbox.put(SentPicture(at, content[HEADER.size :]), min(read, self._answered))
         except (Problem, WebSocketDisconnect) as why:
             self._mailbox.end(why)
+        except Exception as error:  # whoever carries the messages here has failed: nobody would end the session else
+            log.warning("a live session's connection broke off: %s", cause_of(error))
+            self._mailbox.end(WebSocketDisconnect(ABNORMAL))
 
     async def _answer(self, stream: EmotionStream) -> None:
         """Looks at pictures and tells of them until the session is over."""

@@ -120,7 +120,8 @@ async function analyse(chosen) {
     showTracks(recording.tracks);
     showTimeline();
     show({ status: summary(answer) });
-    play();
+    if (video.error) tellUnplayable();
+    else play();
   } catch (error) {
     if (mine.signal.aborted) return; // somebody stopped it, and sees something else by now
     work = null;
@@ -134,6 +135,12 @@ function summary(answer) {
   const rate = Math.round(answer.frames / Math.max(answer.timings.work_s, 0.001));
   const words = [`${faces}, ${answer.frames} frames in ${answer.timings.work_s.toFixed(1)} s (${rate} a second)`];
   return words.concat(answer.warnings).join(". ");
+}
+
+/** Of a file that the service reads and the browser does not: its faces are shown without the picture. */
+function tellUnplayable() {
+  showMoment();
+  tell(new Problem("The browser can't play this format. Its annotated video, below, it can."));
 }
 
 function play() {
@@ -284,7 +291,7 @@ function listen() {
   });
   for (const happening of ["timeupdate", "seeked", "loadeddata", "pause"]) video.addEventListener(happening, showMoment);
   video.addEventListener("error", () => {
-    if (video.getAttribute("src") && recording) tell(new Problem("The browser can't play this format. Its annotated video, below, it can."));
+    if (video.getAttribute("src") && recording) tellUnplayable();
   });
   if (video.requestVideoFrameCallback) {
     const shown = () => {

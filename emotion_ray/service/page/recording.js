@@ -1,5 +1,7 @@
 // The predictions for a whole video, as they were at any moment of it.
 
+const MODEL_FPS = 30000 / 1001; // of the frames that models look at, whatever the video's own rate
+
 export class Recording {
   /** @param answer of the service for an uploaded video */
   constructor(answer) {
@@ -19,7 +21,7 @@ export class Recording {
         track: face.track,
         box: face.boxes[place].slice(1),
         found: time <= face.last_s + margin,
-        buffered: place + 1,
+        buffered: Math.floor((face.boxes[place][0] - face.boxes[0][0]) * MODEL_FPS + 0.5) + 1,
         prediction: said < 0 ? null : face.timeline[said],
         overall: face,
       }];
