@@ -6,7 +6,7 @@
 In the midst of preparing, training and tuning a node is removed, a worker or the driver killed; preparing also goes
 on beside object stores that are nearly full, and with a node that stands still for nine tenths of the time. Asked is
 exactly the clips of an undisturbed run, or a model of all its epochs, or a leaderboard of all its trials, each once;
-and that nothing stays reserved.
+that no epoch which had ended is run again; and that nothing stays reserved.
 A job may end with one line of error; then it is started again, and must go on. Each start has a time limit.
 """
 
@@ -47,6 +47,7 @@ class Job:
         asked: what it must come to.
         midway: whether a folder shows that the job is under way.
         faults: what is wrong with what it came to in a folder.
+        histories: the epochs of its trainings so far, of which none may be lost, by the training's name.
     """
 
     command: str
@@ -56,6 +57,7 @@ class Job:
     asked: str
     midway: Callable[[Path], bool]
     faults: Callable[[Path], list[str]]
+    histories: Callable[[Path], dict[str, list[dict]]] = lambda root: {}
 
     @contextmanager
     def started(self, cluster: SmallCluster, root: Path, flags: tuple[str, ...]) -> Iterator[subprocess.Popen]:
@@ -95,6 +97,7 @@ def jobs(source: Path, whole: Path) -> dict[str, Job]:
             f"a model of {EPOCHS} epochs, each once",
             lambda root: len(read_history(root / "runs" / "run" / "lstm")) >= 2,
             _wrong_model,
+            lambda root: {"the model": read_history(root / "runs" / "run" / "lstm")},
         ),
         "tune": Job(
             "tune",
@@ -104,6 +107,7 @@ def jobs(source: Path, whole: Path) -> dict[str, Job]:
             f"{TRIALS} trials of {EPOCHS} epochs, each once, and a model",
             lambda root: any(len(history) >= 2 for history in _trials(root).values()),
             _wrong_sweep,
+            _trials,
         ),
     }
 
@@ -182,6 +186,7 @@ def disturbed(cluster: SmallCluster, job: Job, how: str, root: Path) -> list[str
     """Runs a job, disturbs it, and starts it again if it did not come through; gives what is wrong in the end."""
     _, disturb = DISTURBANCES.get(how, ("", None))
     _, condition = CONDITIONS.get(how, ("", lambda cluster: nullcontext()))
+    before: dict[str, list[dict]] = {}
     cluster.heal()
     with condition(cluster), job.started(cluster, root, job.flags) as process:
         if disturb:
@@ -189,12 +194,13 @@ def disturbed(cluster: SmallCluster, job: Job, how: str, root: Path) -> list[str
                 return [f"nothing was done after {LIMIT_S:.0f} s"]
             if process.poll() is not None:
                 return [f"it had ended with {process.returncode} before"]
+            before = job.histories(root)
             if not disturb(cluster, job, process):
                 return ["there was no worker"]
         if (fault := _ended(process)) is not None:
             return [fault]
     if process.returncode == 0:
-        return job.faults(root)
+        return job.faults(root) + _lost(before, job.histories(root))
     if how != "driver" and (fault := _no_clear_error(root)) is not None:
         return [fault]
     cluster.heal()
@@ -203,7 +209,12 @@ def disturbed(cluster: SmallCluster, job: Job, how: str, root: Path) -> list[str
             return [fault]
     if process.returncode:
         return [f"the second start ended with {process.returncode}: {_no_clear_error(root) or 'one line'}"]
-    return job.faults(root)
+    return job.faults(root) + _lost(before, job.histories(root))
+
+
+def _lost(before: dict[str, list[dict]], after: dict[str, list[dict]]) -> list[str]:
+    """Trainings whose epochs were run again: their seconds would be others then."""
+    return [f"epochs of {name} lost" for name, epochs in before.items() if after.get(name, [])[: len(epochs)] != epochs]
 
 
 def _ended(process: subprocess.Popen) -> str | None:

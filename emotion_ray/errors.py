@@ -10,6 +10,10 @@ class EmotionRayError(Exception):
     exit_code = 1
 
 
+class StorageError(EmotionRayError):
+    """A disk or an object store does not take what is written. Another try may go well, once that is mended."""
+
+
 class Reject(Exception):
     """One archive, member or take cannot be used; its neighbours can. It becomes a row of the rejects table.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import fs
 
-from emotion_ray.errors import EmotionRayError
+from emotion_ray.errors import EmotionRayError, StorageError
 from emotion_ray.settings.checks import home_filled_in
 
 _OF_STORE = re.compile(r"AWS Error (\w+).*? operation: (.*?)(?: \(Request ID.*|; Details.*)?$", re.MULTILINE)
@@ -120,7 +120,7 @@ class Folder:
         when its upload ends.
 
         Raises:
-            EmotionRayError: the folder is read-only, the disk is full, or the object store can't be reached.
+            StorageError: the folder is read-only, the disk is full, or the object store can't be reached.
         """
         path = self.file(name)
         if not self.is_local:
@@ -128,7 +128,7 @@ class Folder:
                 with self.filesystem.open_output_stream(path) as stream:
                     stream.write(content)  # after a failure the stream's close ends no upload
             except OSError as error:
-                raise EmotionRayError(
+                raise StorageError(
                     f"can't write {name} in {self.uri} ({cause_of(error)}): "
                     "check the bucket, the network and the credentials"
                 ) from None
@@ -146,7 +146,7 @@ class Folder:
             finally:
                 partial.unlink(missing_ok=True)
         except OSError as error:
-            raise EmotionRayError(
+            raise StorageError(
                 f"can't write {name} in {self.uri}: {cause_of(error)}; free space or give another folder"
             ) from None
 

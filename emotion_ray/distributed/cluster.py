@@ -125,8 +125,14 @@ def _own_token() -> None:
     """Makes Ray's authentication token readable by its owner alone; Ray would write it under the common umask."""
     token = home_filled_in(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
     token.parent.mkdir(parents=True, exist_ok=True)
+    if token.exists() and token.stat().st_size == 0:  # of a Ray that a full disk stopped here
+        token.unlink()
+    whole = token.with_name(f".{token.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(os.open(token, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+        with os.fdopen(os.open(whole, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
             file.write(secrets.token_hex(32))
+        os.link(whole, token)
     except FileExistsError:
         token.chmod(0o600)
+    finally:
+        whole.unlink(missing_ok=True)

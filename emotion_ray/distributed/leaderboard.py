@@ -175,7 +175,9 @@ def ranked(rows: Sequence[Row]) -> tuple[Row, ...]:
     through = [row for row in rows if row.status != "failed"]
     if not through:
         reason = rows[0].reason if rows else "no trial was begun"
-        raise EmotionRayError(f"no trial came through ({reason}): mend that, or give other settings, and another --run")
+        raise EmotionRayError(
+            f"no trial came through ({reason}): mend that and give --resume, or give other settings and another --run"
+        )
     failed = sorted((row for row in rows if row.status == "failed"), key=lambda row: row.trial)
     return (*sorted(through, key=lambda row: place(vars(row), row.trial)), *failed)
 

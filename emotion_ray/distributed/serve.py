@@ -72,6 +72,7 @@ def application(settings: ServeSettings, access: Access) -> Application:
         max_ongoing_requests=ongoing,
         max_queued_requests=ongoing,
         backpressure_config=BackpressureConfig(status_code=429, retry_after_s=1),
+        graceful_shutdown_timeout_s=request_timeout(settings),  # at Serve's 20 s it would cut off what it works on
         ray_actor_options={"num_cpus": settings.cpus_per_replica},
     ).bind(settings, access)
 

@@ -4,6 +4,7 @@ import logging
 import os
 import time
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -140,20 +141,23 @@ class Pruning:
             if trial.is_finished() and trial.trial_id not in self._seen:
                 self._seen.add(trial.trial_id)
                 self._ended.append((now, trial))
-        while self._ended and now - self._ended[0][0] >= PRUNE_AFTER_S:
-            self._prune(self._ended.popleft()[1])
+        with suppress(EmotionRayError):  # a store that does not answer now may do so at the next event
+            while self._ended and now - self._ended[0][0] >= PRUNE_AFTER_S:
+                self._prune(self._ended[0][1])
+                self._ended.popleft()
 
     def _prune(self, trial: Trial) -> None:
         if trial.status == Trial.ERROR or is_baseline(self._task.architecture, trial.config):
             return
         history = read_history(self._task.trial_folder(trial.trial_id))
-        loser: str | None = trial.trial_id
+        best, loser = self._best, trial.trial_id
         if history and not trial.last_result.get("failed"):
             candidate = (place(best_epoch(history), trial.trial_id), trial.trial_id)
-            if self._best is None or candidate < self._best:
-                loser, self._best = self._best and self._best[1], candidate
+            if best is None or candidate < best:
+                best, loser = candidate, best[1] if best else None
         if loser is not None:
             Folder.at(self._task.trial_folder(loser)).remove(CHECKPOINT)
+        self._best = best
 
 
 def run_sweep(
@@ -194,7 +198,7 @@ def run_sweep(
         trial_id = Path(result.path).name
         reason = (result.metrics or {}).get("failed") or ""
         if result.error is not None:
-            reason = f"its process died {settings.max_failures + 1} times: {_last_line(result.error)}"
+            reason = f"it broke off {settings.max_failures + 1} times: {_last_line(result.error)}"
         history = read_history(task.trial_folder(trial_id))
         is_first = is_baseline(task.architecture, result.config)
         rows.append(Row.of(trial_id, result.config, is_first, history, task.epochs, reason))

@@ -15,7 +15,7 @@ from emotion_ray.data.storage import Folder
 from emotion_ray.distributed.preflight import Need
 from emotion_ray.distributed.search_space import Config, settings_of
 from emotion_ray.distributed.worker_group import Together, epoch_report, failure_report, train_together
-from emotion_ray.errors import EmotionRayError
+from emotion_ray.errors import EmotionRayError, StorageError
 from emotion_ray.learning.resumable import train_resumably
 from emotion_ray.settings import TrainSettings
 
@@ -56,7 +56,11 @@ class SweepTask:
 
 
 def run_trial(config: Config, task: SweepTask, train: Clips, validation: Clips) -> None:
-    """A trial of one worker, in this process. The clips are Ray's shared memory: read-only, one copy a machine."""
+    """A trial of one worker, in this process. The clips are Ray's shared memory: read-only, one copy a machine.
+
+    What is wrong with a trial's settings ends it as failed. What is wrong with the storage is raised: Ray Tune begins
+    such a trial again, as one whose process died, from its last epoch on.
+    """
     keep_freed_memory()
     torch.set_num_threads(task.need.threads)
     folder = _begun(task, config)
@@ -64,6 +68,8 @@ def run_trial(config: Config, task: SweepTask, train: Clips, validation: Clips) 
         settings = task.settings_of(config)
         for history in train_resumably(folder, task.architecture, train, validation, settings, task.need.device):
             tune.report(epoch_report(history))
+    except StorageError:
+        raise
     except EmotionRayError as error:
         tune.report(failure_report(str(error)))
 

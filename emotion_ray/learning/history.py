@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from emotion_ray.data.storage import Folder, cause_of
-from emotion_ray.errors import EmotionRayError
+from emotion_ray.errors import StorageError
 from emotion_ray.learning.epochs import Epoch
 from emotion_ray.models.weights import LARGEST_FILE, read_tensors
 
@@ -75,12 +75,12 @@ class TensorBoard(AbstractContextManager):
         """Adds an epoch's figures, and the loss of each of its steps.
 
         Raises:
-            EmotionRayError: the folder can't be written.
+            StorageError: the folder can't be written.
         """
         try:
             self._write(epoch)
         except OSError as error:
-            raise EmotionRayError(
+            raise StorageError(
                 f"can't write TensorBoard's events in {self._folder}: {cause_of(error)}; free space, then go on"
             ) from None
 

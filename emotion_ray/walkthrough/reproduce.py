@@ -21,7 +21,7 @@ from emotion_ray.distributed.prepare import prepare
 from emotion_ray.errors import EmotionRayError, Stopped
 from emotion_ray.learning.predictions import DataFacts
 from emotion_ray.learning.report import PUBLISHED
-from emotion_ray.learning.run_folder import run_folder
+from emotion_ray.learning.run_folder import RECORD, run_folder
 from emotion_ray.learning.summaries import Summary
 from emotion_ray.settings import CropSettings, ReproduceSettings
 from emotion_ray.settings.checks import home_filled_in
@@ -152,6 +152,10 @@ def _say_what_it_takes(settings: ReproduceSettings, wanted: Plan, console: Conso
 
 
 def _prepare(settings: ReproduceSettings, console: Console) -> None:
+    if Folder.at(run_folder(settings.train)).exists(RECORD):
+        # Takes whose worker died would be tried once more, and the runs that were begun without them be refused.
+        console.print("prepared before: the clips stay as they are")
+        return
     done = prepare(settings.prepare, console)
     lost = [reject for reject in done.rejects if reject.stage == "fetch"]
     if lost:

@@ -115,6 +115,17 @@ def test_an_archive_that_could_not_be_had_stops_it(settings, console, monkeypatc
     assert [name for name, _ in jobs.calls] == ["prepare"]
 
 
+def test_clips_stay_as_they_are_once_a_training_was_begun(settings, console, monkeypatch):
+    """A take whose worker died, perhaps for want of memory, might become a clip now: the runs were begun without it."""
+    lost = RejectedTake("a.zip!1.mp4", "1", "worker", "crashed", "its worker process died each time")
+    jobs = RecordedJobs(monkeypatch, module, rejects=[lost])
+    jobs.stops = {"tune"}
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(settings, console)
+    reproduce(settings, console)
+    assert [name for name, _ in jobs.calls].count("prepare") == 1
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_from_zenodo_to_the_report(ray_here, tmp_path, console, monkeypatch):

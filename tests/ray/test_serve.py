@@ -23,7 +23,7 @@ from emotion_ray.distributed import serve as module
 from emotion_ray.distributed import serve_proxy
 from emotion_ray.distributed.serve import build, serving
 from emotion_ray.errors import EmotionRayError
-from emotion_ray.service.access import KEY_VARIABLE
+from emotion_ray.service.access import KEY_VARIABLE, Access
 from emotion_ray.service.live import HEADER
 from emotion_ray.settings import ServeSettings
 
@@ -55,6 +55,19 @@ def address(ray_here, root, console):
 def post(address: str, frames: int = 15, **fields) -> httpx2.Response:
     files = {"video": ("take.mp4", portrait_video(frames=frames), "video/mp4")}
     return httpx2.post(f"{address}/v1/predict", files=files, data=fields, timeout=60)
+
+
+def status(answer: httpx2.Response | Exception) -> int:
+    """0 of a request that got no answer."""
+    return 0 if isinstance(answer, Exception) else answer.status_code
+
+
+def outcome(address: str, frames: int) -> httpx2.Response | Exception:
+    """What a client gets, be it no answer at all."""
+    try:
+        return post(address, frames)
+    except httpx2.HTTPError as error:
+        return error
 
 
 def replicas() -> list[int]:
@@ -105,7 +118,7 @@ def test_a_replica_that_is_killed_costs_its_own_requests_alone(address):
 
     def ask():
         while not stop.is_set():
-            answers.append(post(address, frames=600))  # long: hardly ever is a replica without one
+            answers.append(outcome(address, frames=600))  # long: hardly ever is a replica without one
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
@@ -118,10 +131,11 @@ def test_a_replica_that_is_killed_costs_its_own_requests_alone(address):
     stop.set()
     for thread in threads:
         thread.join(60)
-    bad = [answer for answer in answers if answer.status_code not in (200, 429)]
+    assert not any(thread.is_alive() for thread in threads)
+    bad = [answer for answer in answers if status(answer) not in (200, 429)]
     assert len(answers) > 5 and 1 <= len(bad) <= 3
     for answer in bad:
-        assert answer.status_code == 503, answer.text
+        assert status(answer) == 503, answer
         assert answer.headers["retry-after"] == "1"
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["reason"] == "unavailable"
@@ -135,12 +149,13 @@ def test_a_replica_that_is_killed_costs_its_own_requests_alone(address):
 @pytest.mark.timeout(120)
 def test_too_much_is_answered_429_and_nothing_else(address):
     answers = []
-    threads = [threading.Thread(target=lambda: answers.append(post(address, frames=30))) for _ in range(16)]
+    threads = [threading.Thread(target=lambda: answers.append(outcome(address, frames=30))) for _ in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    statuses = [answer.status_code for answer in answers]
+    statuses = [status(answer) for answer in answers]
+    assert len(statuses) == 16
     assert set(statuses) == {200, 429} and statuses.count(200) >= 2
     for answer in answers:
         if answer.status_code == 429:
@@ -259,3 +274,9 @@ def test_a_replica_whose_work_hangs_is_unhealthy(root, monkeypatch):
     made._app.state.service.hangs = True
     with pytest.raises(RuntimeError, match="hangs"):
         made.check_health()
+
+
+def test_a_replica_that_is_let_go_ends_what_it_works_on_first():
+    settings = ServeSettings(host="127.0.0.1", max_replicas=3)
+    deployment = module.application(settings, Access())._bound_deployment
+    assert deployment._deployment_config.graceful_shutdown_timeout_s == module.request_timeout(settings) > 120

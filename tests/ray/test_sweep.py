@@ -1,6 +1,7 @@
 """What a sweep keeps in mind and on disk while it goes on, and what it shows, without a Ray behind it."""
 
 import io
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from emotion_ray.distributed import sweep as module
 from emotion_ray.distributed import sweep_progress
+from emotion_ray.distributed import trial as trial_module
 from emotion_ray.distributed.leaderboard import Row, ranked
 from emotion_ray.distributed.preflight import Need
 from emotion_ray.distributed.search_space import baseline
@@ -17,6 +19,7 @@ from emotion_ray.distributed.sweep import PRUNE_AFTER_S, Pruning, SparingASHA
 from emotion_ray.distributed.sweep_progress import LINE_EVERY_S, Display
 from emotion_ray.distributed.trial import SweepTask
 from emotion_ray.distributed.worker_group import epoch_report, failure_report
+from emotion_ray.errors import EmotionRayError, StorageError
 from emotion_ray.learning.history import CHECKPOINT, write_history
 
 pytestmark = pytest.mark.ray
@@ -124,6 +127,32 @@ def test_checkpoints_of_the_best_and_of_the_baseline_stay(stored, clock):
         pruning(stored.trials, None)
         clock.now += PRUNE_AFTER_S
     assert stored.kept() == {"plain", "under way", "died"}
+
+
+def test_a_store_that_is_away_for_a_moment_ends_no_sweep(stored, clock, monkeypatch):
+    stored.trial("good", [0.7], lr=0.002)
+    stored.trial("better", [0.8], lr=0.003)
+    pruning = Pruning(stored.task)
+    pruning(stored.trials, None)
+    clock.now += PRUNE_AFTER_S
+    with monkeypatch.context() as patch:
+        patch.setattr(module.Folder, "remove", lambda *_: (_ for _ in ()).throw(EmotionRayError("no route")))
+        for _ in range(2):
+            pruning(stored.trials, None)
+    assert stored.kept() == {"good", "better"}
+    pruning(stored.trials, None)
+    assert stored.kept() == {"better"}
+
+
+def test_a_full_disk_is_no_fault_of_the_trial_s(stored, monkeypatch):
+    reports = []
+    for error, ends in ((StorageError("full"), True), (EmotionRayError("the loss is nan"), False)):
+        monkeypatch.setattr(trial_module, "train_resumably", lambda *_, error=error: (_ for _ in ()).throw(error))
+        monkeypatch.setattr(trial_module, "_begun", lambda task, config: str(stored.folder))
+        monkeypatch.setattr(trial_module.tune, "report", reports.append)
+        with pytest.raises(StorageError) if ends else nullcontext():
+            trial_module.run_trial(baseline("lstm"), stored.task, None, None)
+    assert reports == [failure_report("the loss is nan")]
 
 
 @pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])

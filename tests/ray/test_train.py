@@ -50,15 +50,15 @@ def alone(monkeypatch):
     monkeypatch.setattr(module, "connected", lambda *_: pytest.fail("Ray was started"))
 
 
-def kill_a_worker(history: Path, killed: list[int]) -> None:
-    """Kills one of the training's workers in its second epoch."""
+def kill_a_worker(history: Path, before: list[dict]) -> None:
+    """Kills one of the training's workers in its second epoch; `before` gets the epochs that had ended then."""
     until = time.monotonic() + 60
     while not history.exists() and time.monotonic() < until:
         time.sleep(0.01)
     for pid in tree(os.getpid()):
         if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::RayTrainWorker"):
+            before += read_history(history.parent)
             os.kill(pid, signal.SIGKILL)
-            killed.append(pid)
             return
 
 
@@ -70,15 +70,16 @@ def test_two_workers_of_which_one_is_killed_train_as_one_does_alone(ray_here, ro
         patch.setattr(module, "connected", lambda *_: pytest.fail("Ray was started"))
         train(replace(settings, run="alone"), console)
 
-    killed = []
+    before = []
     history = root / "runs" / "together" / "attention" / HISTORY
-    killer = threading.Thread(target=kill_a_worker, args=(history, killed))
+    killer = threading.Thread(target=kill_a_worker, args=(history, before))
     killer.start()
     (stored,) = train(replace(settings, run="together", workers=2), console)
     killer.join()
-    assert killed
+    assert before
     ours, theirs = read_history(history.parent), read_history(root / "runs" / "alone" / "attention")
     assert [record["epoch"] for record in ours] == list(range(1, EPOCHS + 1))
+    assert ours[: len(before)] == before, "it began anew: the seconds of its epochs would be the same by chance alone"
     for name, tolerance in (("train_loss", 1e-4), ("val_loss", 1e-4)):
         np.testing.assert_allclose([r[name] for r in ours[:2]], [r[name] for r in theirs[:2]], rtol=0, atol=tolerance)
     assert (stored.name, len(stored.trained.history)) == ("together", EPOCHS)

@@ -140,7 +140,7 @@ function summary(answer) {
 /** Of a file that the service reads and the browser does not: its faces are shown without the picture. */
 function tellUnplayable() {
   showMoment();
-  tell(new Problem("The browser can't play this format. Its annotated video, below, it can."));
+  tell(new Problem("The browser can't play this format. It can play what “Annotated video” makes of it."));
 }
 
 function play() {
