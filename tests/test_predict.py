@@ -20,12 +20,15 @@ import pytest
 import torch
 from face_scenes import scene
 from portrait_video import portrait_video, sound_only
+from rotated_video import matrix_of
 from scripted_faces import full_model, small_model
+from sounding_video import sounding_video
 
 from emotion_ray.cli import main
 from emotion_ray.inference import videos as videos_module
 from emotion_ray.inference.best_model import best_model
 from emotion_ray.models.store import save_model
+from emotion_ray.vision.video import Video
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -153,6 +156,26 @@ def test_one_bad_file_alone_is_one_line(work, root):
     assert (code, out) == (1, "")
     assert err.count("\n") == 1
     assert "Traceback" not in err
+
+
+@pytest.mark.slow
+def test_the_sound_comes_along(work, root):
+    Path("sounding.mp4").write_bytes(sounding_video(height=96, width=128))
+    assert run("sounding.mp4", "--root", root)[0] == 0
+    with av.open("sounding_annotated.mp4") as made:
+        [sound] = made.streams.audio
+        heard = np.concatenate([frame.to_ndarray() for frame in made.decode(sound)], axis=1)[0]
+    assert heard.shape[0] / sound.rate == pytest.approx(1.0, abs=0.12)
+    assert np.abs(heard).max() > 0.05
+
+
+@pytest.mark.slow
+def test_a_video_from_a_phone_held_upright_stays_so(work, root):
+    Path("turned.mp4").write_bytes(matrix_of(portrait_video(5), 0, 1, -1, 0))
+    assert run("turned.mp4", "--root", root)[0] == 0
+    with Video(Path("turned_annotated.mp4").read_bytes(), "x") as made:
+        shapes = {frame.rgb.shape for frame in made.frames()}
+    assert shapes == {(320, 240, 3)}
 
 
 @pytest.mark.slow

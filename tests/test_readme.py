@@ -60,3 +60,10 @@ def test_the_figures_are_those_of_the_pages():
     for told, name, page in rows:
         value = json.loads((ROOT / f"{page}.json").read_text("utf-8"))["ratios"][name]
         assert re.match(r"[\d.]+", told)[0] == f"{value:.3g}", name
+
+
+def test_the_pages_of_results_are_there_and_all_listed():
+    folder = ROOT / "results"
+    listed = set(re.findall(r"\]\(([^)#]+)\)", (folder / "README.md").read_text("utf-8")))
+    pages = {str(path.relative_to(folder)) for path in folder.rglob("*.md")} - {"README.md"}
+    assert listed == pages

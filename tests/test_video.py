@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 from counted_video import CODECS, HEIGHT, WIDTH, counted_video, number_of
+from rotated_video import matrix_of
 
 from emotion_ray.vision.video import RATE, Frame, Video, sample_times
 
@@ -98,17 +99,6 @@ def test_decoding_stops_after_the_frames_that_are_wanted(monkeypatch):
     monkeypatch.setattr(Video, "_pictures", counting)
     assert len(sampled(counted_video("mp4", 90), 20)) == 20
     assert len(decoded) <= 21
-
-
-def matrix_of(content: bytes, a: int, b: int, c: int, d: int) -> bytes:
-    """The mp4 with another display matrix in its track header (ISO 14496-12, 8.3.2), version 0."""
-    start = content.index(b"tkhd") + 44
-    numbers_16_16 = [a, b, 0, c, d, 0, 0, 0, 16384]
-    matrix = b"".join((n * 65536).to_bytes(4, "big", signed=True) for n in numbers_16_16)
-    assert content[start : start + 36].hex() == "".join(f"{n * 65536:08x}" for n in (1, 0, 0, 0, 1, 0, 0, 0, 16384)), (
-        "the matrix was where it should be, and upright"
-    )
-    return content[:start] + matrix + content[start + 36 :]
 
 
 @pytest.mark.parametrize(

@@ -35,13 +35,13 @@ class Models:
         self._loaded: OrderedDict[tuple[str, str], LoadedModel] = OrderedDict()
         self._records: dict[str, ModelRecord] = {}
         self._listed_at = float("-inf")
+        self._listing = threading.Lock()
         self._lock = threading.Lock()
         self._loading = threading.Lock()  # held for seconds: what is loaded already can be had meanwhile
 
     def records(self) -> dict[str, ModelRecord]:
         """What is known of each model that can be read, by name."""
-        with self._lock:
-            return dict(self._list())
+        return dict(self._list())
 
     def get(self, name: str | None) -> LoadedModel:
         """A model ready for use, the default one for None.
@@ -49,14 +49,13 @@ class Models:
         Raises:
             Problem: 404 or 503; there is no such model, or none at all, or it can't be read.
         """
-        with self._lock:
-            records = self._list()
-            if name is None:
-                name = self._default_of(records)
-            if name not in records:
-                names = ", ".join(sorted(records)[:SHOWN_NAMES]) or "none"
-                raise Problem(404, "unknown_model", f"There is no model of that name; there are: {names}.")
-            key = name, records[name].created
+        records = self._list()
+        if name is None:
+            name = self._default_of(records)
+        if name not in records:
+            names = ", ".join(sorted(records)[:SHOWN_NAMES]) or "none"
+            raise Problem(404, "unknown_model", f"There is no model of that name; there are: {names}.")
+        key = name, records[name].created
         if model := self._held(key):
             return model
         with self._loading:
@@ -88,17 +87,25 @@ class Models:
         return {"default": default, "models": [_described(name, record) for name, record in sorted(records.items())]}
 
     def _list(self) -> dict[str, ModelRecord]:
-        if time.monotonic() - self._listed_at > LISTED_FOR_S:
+        """What is there. One thread looks, which may take seconds; meanwhile others get what was there before."""
+        if time.monotonic() - self._listed_at > LISTED_FOR_S and self._listing.acquire(blocking=not self._records):
             try:
-                found = list_models(self._store)
-            except EmotionRayError as error:
-                if not self._records:
-                    raise
-                log.warning("%s; going on with the models known before", error)
-                found = self._records
-            self._records = {name: record for name, record in found.items() if isinstance(record, ModelRecord)}
-            self._listed_at = time.monotonic()
+                if time.monotonic() - self._listed_at > LISTED_FOR_S:
+                    self._records = self._found()
+                    self._listed_at = time.monotonic()
+            finally:
+                self._listing.release()
         return self._records
+
+    def _found(self) -> dict[str, ModelRecord]:
+        try:
+            found = list_models(self._store)
+        except EmotionRayError as error:
+            if not self._records:
+                raise
+            log.warning("%s; going on with the models known before", error)
+            return self._records
+        return {name: record for name, record in found.items() if isinstance(record, ModelRecord)}
 
     def _default_of(self, records: dict[str, ModelRecord]) -> str:
         if self._default in records:
