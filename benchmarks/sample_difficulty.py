@@ -3,14 +3,17 @@
 
     python benchmarks/sample_difficulty.py [--json PATH] [--page PATH] [--seeds 3] [--device cpu]
 
-It takes about 40 minutes on two cores, so `make prove` shows what it last found. Each line says what was asked and
-what was got; the exit status is 1 where one falls short.
+Its ten trainings take half an hour on two fast cores and two hours on slow ones, so `make prove` shows what it last
+found. Each that has ended is kept in --records, with its commit and hardware, and is not run again: who changes the
+sample's version, or how models are trained, has all of them run anew by removing that file. Each line says what was
+asked and what was got; the exit status is 1 where one falls short.
 """
 
 import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
@@ -42,6 +45,7 @@ from emotion_ray.vision.faces import FaceFollower
 from emotion_ray.vision.mtcnn import MTCNN
 from emotion_ray.vision.video import Video
 
+RESULTS = Path(__file__).parents[1] / "results" / "benchmarks"
 FRAMES = 60
 LEAST = {"lstm": 0.80, "attention": 0.70}
 MOST = 0.97
@@ -58,9 +62,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--threads", type=int, default=2, help="threads PyTorch trains with (2)")
     parser.add_argument("--device", default="cpu", help="where it trains: cpu or cuda (cpu)")
     parser.add_argument("--scratch", type=Path, help="keep the samples that are rendered in this folder")
+    parser.add_argument("--records", type=Path, help="the trainings that have ended (sample_trainings_DEVICE.jsonl)")
     options = parser.parse_args(arguments)
     keep_freed_memory()
     torch.set_num_threads(options.threads)
+    records = Records(options.records or RESULTS / f"sample_trainings_{options.device}.jsonl")
     seeds = range(options.seeds)
     figures: dict[str, float | list[float]] = {}
     lines: list[str] = []
@@ -85,14 +91,18 @@ def main(arguments: list[str]) -> int:
 
     clips, _ = samples["full"]
     for model, least in LEAST.items():
-        accuracies = [random_accuracy(model, clips, seed, options.device) for seed in seeds]
+        accuracies = [
+            records.accuracy(f"{model}, random split, seed {seed}", random_accuracy, model, clips, seed, options.device)
+            for seed in seeds
+        ]
         check(f"{model}_random", f"full: {model}, random split, seeds 0..{options.seeds - 1}", accuracies, least, MOST)
         if max(accuracies) < LEARNT:
             continue
-        unseen = actor_accuracy(model, clips, options.device)
+        unseen = records.accuracy(f"{model}, unseen actors", actor_accuracy, model, clips, options.device)
         check(f"{model}_actor", f"full: {model}, two actors not trained on", unseen, LEARNT, MOST)
         labels = np.random.default_rng(0).permutation(clips.emotion)
-        control = random_accuracy(model, replace(clips, emotion=labels), 0, options.device)
+        permuted = replace(clips, emotion=labels)
+        control = records.accuracy(f"{model}, permuted", random_accuracy, model, permuted, 0, options.device)
         count = len(random_split(labels, 0).test)
         low, high = (bound / count for bound in binom.interval(0.95, count, CHANCE))
         check(f"{model}_permuted", f"full: {model}, labels permuted, binomial 95% of chance", control, low, high)
@@ -103,6 +113,7 @@ def main(arguments: list[str]) -> int:
         "device": options.device,
         "sample": VERSION,
         "figures": figures,
+        "trainings": records.used,
         "lines": lines,
     }
     for path, text in ((options.json, json.dumps(result, indent=2)), (options.page, page(result))):
@@ -119,6 +130,7 @@ def page(result: dict) -> str:
         "# The synthetic sample: how hard it is",
         "",
         f"{made_by(command, result)} Version {result['sample']} of the sample.",
+        *trained_where(result),
         "",
         "No figure here is a RAVDESS result: all clips are of the synthetic sample, rendered from one portrait. "
         f"Accuracies are of trainings at the default settings, after the last of 30 epochs, with --device "
@@ -129,6 +141,41 @@ def page(result: dict) -> str:
         *(f"| {text[:4].strip()} | {text[5:]} |" for text in result["lines"]),
     ]
     return "\n".join(lines)
+
+
+def trained_where(result: dict) -> list[str]:
+    """A sentence on where the trainings ran that were kept from an earlier run; nothing without any."""
+    here = {key: result[key] for key in ("commit", "hardware")}
+    places = dict.fromkeys((one["commit"], one["date"][:10], one["hardware"]) for one in result.get("trainings", []))
+    others = [f"{commit}, {date}, {where}" for commit, date, where in places]
+    same = all(commit == here["commit"] and where == here["hardware"] for commit, _, where in places)
+    return [] if same else [f"The trainings ran at commit, on: {'; '.join(others)}."]
+
+
+class Records:
+    """Trainings that have ended: a line of JSON each, with what it was, its accuracy and with what it was made.
+
+    Attributes:
+        used: those that this run is of.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        lines = path.read_text("utf-8").splitlines() if path.exists() else []
+        known = [json.loads(text) for text in lines]
+        self._known = {one["training"]: one for one in known if one["sample"] == VERSION}
+        self.used: list[dict] = []
+
+    def accuracy(self, training: str, measure: Callable[..., float], *arguments: object) -> float:
+        """Of a training, which is run by `measure` unless there is a record of it."""
+        if training not in self._known:
+            record = {"training": training, "sample": VERSION, "accuracy": measure(*arguments), **facts()}
+            self._known[training] = record
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        self.used.append(self._known[training])
+        return self._known[training]["accuracy"]
 
 
 def clips_of(folder: Path, size: Size) -> tuple[Clips, float]:

@@ -3,10 +3,12 @@
 import logging
 import os
 import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ray
 
@@ -19,6 +21,8 @@ from emotion_ray.settings.checks import home_filled_in
 KEEP_WORKERS = {"RAY_idle_worker_killing_time_threshold_ms": "600000"}
 # Nobody reads its metrics, and each of its processes would spend 1% of a core on them.
 NO_METRICS = {"RAY_enable_metrics_collection": "0", "RAY_task_events_report_interval_ms": "0"}
+# Where the processes of a Ray find its dashboard: else they look for any Ray on their machine.
+DASHBOARD = "RAY_API_SERVER_ADDRESS"
 # What Ray says, in a bare `Exception`, where its processes are not up after the half minute that it gives them.
 SLOW_START = "timed out during startup"
 
@@ -78,7 +82,8 @@ def connected(cpus: int | None = None, metrics: bool = False, watchers: int = 0)
                     os.environ.setdefault(name, value)
                 here = (cpus or len(os.sched_getaffinity(0))) + watchers
                 _own_token()
-                ray.init(address="local", num_cpus=here, include_dashboard=watchers > 0, **quiet)
+                dashboard = _own_dashboard() if watchers else {"include_dashboard": False}
+                ray.init(address="local", num_cpus=here, **dashboard, **quiet)
             else:
                 ray.init(**quiet)
         except (ConnectionError, RuntimeError, OSError, ValueError) as error:
@@ -108,6 +113,16 @@ def connected(cpus: int | None = None, metrics: bool = False, watchers: int = 0)
     finally:
         if not had_connection:
             ray.shutdown()
+        if own:
+            os.environ.pop(DASHBOARD, None)
+
+
+def _own_dashboard() -> dict[str, Any]:
+    """Settings of a Ray whose processes ask this very Ray's dashboard, also where other Rays run on this machine."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    os.environ[DASHBOARD] = f"http://127.0.0.1:{port}"
+    return {"include_dashboard": True, "dashboard_host": "127.0.0.1", "dashboard_port": port}
 
 
 def starts_here() -> bool:

@@ -113,7 +113,7 @@ def portrait_frame() -> bytes:
 
 @pytest.mark.timeout(180)
 def test_a_replica_that_is_killed_costs_its_own_requests_alone(address):
-    post(address)
+    post(address, frames=600)  # made once, which takes seconds
     answers, stop = [], threading.Event()
 
     def ask():
