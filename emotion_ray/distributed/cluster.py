@@ -113,7 +113,7 @@ def connected(cpus: int | None = None, metrics: bool = False, watchers: int = 0)
     finally:
         if not had_connection:
             ray.shutdown()
-        if own:
+        if own and watchers:
             os.environ.pop(DASHBOARD, None)
 
 
