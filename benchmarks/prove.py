@@ -40,6 +40,10 @@ class Proof:
     results: str | None = None
 
     @property
+    def title(self) -> str:
+        return " ".join((self.script, *self.flags))
+
+    @property
     def figures(self) -> Path:
         return PAGES / f"{self.results}.json"
 
@@ -108,7 +112,7 @@ def _quick_tests() -> str:
 
 def _recalled(proof: Proof) -> list[str]:
     """The lines of a script's last run, as long as it was of the sample as it is now."""
-    print(f"\n--- {' '.join((proof.script, *proof.flags))}, as it last ended", flush=True)
+    print(f"\n--- {proof.title}, as it last ended", flush=True)
     figures = json.loads(proof.figures.read_text()) if proof.figures.exists() else {}
     if figures.get("sample") != VERSION:
         lines = [f"{MISS} {proof.script}: not run on version {VERSION} of the sample (--only trainings)"]
@@ -120,7 +124,7 @@ def _recalled(proof: Proof) -> list[str]:
 
 def _run(proof: Proof) -> list[str]:
     """Runs one script, shows what it prints, and gives its lines; a script that breaks off is a line missed."""
-    print(f"\n--- {' '.join((proof.script, *proof.flags))}", flush=True)
+    print(f"\n--- {proof.title}", flush=True)
     lines = []
     with subprocess.Popen(proof.command, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
         for text in process.stdout:

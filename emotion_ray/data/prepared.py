@@ -113,7 +113,7 @@ def read_record(folder: Folder) -> dict:
 
 
 def sources_of(record: dict) -> list[dict[str, str]]:
-    """Where the clips of a folder came from, run by run, each `source` and `base_url` once; [] of an older record."""
+    """Where a folder's clips came from, each `source` and `base_url` once; an older record knows the last alone."""
     settings = record.get("settings", {})
     first = [{"source": settings["source"], "base_url": settings.get("base_url")}] if "source" in settings else []
     return record.get("sources", first)

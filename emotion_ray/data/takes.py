@@ -216,6 +216,11 @@ def without_doubles(takes: Iterable[Take]) -> tuple[list[Take], list[RejectedTak
     return list(first.values()), rejects
 
 
+def internal_error(take: Take, error: Exception) -> Reject:
+    """Of a take that met a fault of ours."""
+    return Reject("worker", "internal_error", f"{take.name}: {type(error).__name__}: {error}")
+
+
 def read_take(take: Take, archive: Path | None = None) -> tuple[bytes, int]:
     """The encoded video and its CRC-32.
 

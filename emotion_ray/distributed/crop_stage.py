@@ -15,7 +15,7 @@ import torch
 
 from emotion_ray.allocator import keep_freed_memory
 from emotion_ray.data.clips import Clip
-from emotion_ray.data.takes import RejectedTake, Take, read_take
+from emotion_ray.data.takes import RejectedTake, Take, internal_error, read_take
 from emotion_ray.distributed.fetch_stage import Encoded, Failed, OnDisk
 from emotion_ray.errors import EmotionRayError, Reject
 from emotion_ray.settings import CropSettings
@@ -56,8 +56,7 @@ class CropStage:
         except EmotionRayError as error:
             return Failed(str(error))
         except Exception as error:  # a fault of ours with this take must not cost its neighbours
-            fault = Reject("worker", "internal_error", f"{take.name}: {type(error).__name__}: {error}")
-            return self._rejected(take, fault)
+            return self._rejected(take, internal_error(take, error))
         self.tally.add.remote(clips=1)
         return clip
 

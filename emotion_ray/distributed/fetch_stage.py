@@ -15,7 +15,7 @@ from emotion_ray.data.archives import Archive
 from emotion_ray.data.download import download
 from emotion_ray.data.http_transfer import shown
 from emotion_ray.data.plan import Work
-from emotion_ray.data.takes import Choice, RejectedTake, Take, read_take, takes_in_archive
+from emotion_ray.data.takes import Choice, RejectedTake, Take, internal_error, read_take, takes_in_archive
 from emotion_ray.errors import EmotionRayError, Reject
 
 COUNTED_BYTES = 4 * 2**20  # of a download, told at once
@@ -98,8 +98,8 @@ class FetchStage:
             except Reject as reject:
                 yield self._rejected(RejectedTake.of(take.source, take.clip_id, reject)), b""
             except Exception as error:  # a fault of ours with this take must not cost its neighbours
-                fault = Reject("worker", "internal_error", f"{take.name}: {type(error).__name__}: {error}")
-                yield self._rejected(RejectedTake.of(take.source, take.clip_id, fault)), b""
+                reject = internal_error(take, error)
+                yield self._rejected(RejectedTake.of(take.source, take.clip_id, reject)), b""
             else:
                 yield Encoded(take, crc32), content
 

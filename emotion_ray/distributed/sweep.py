@@ -133,7 +133,7 @@ class Pruning:
         self._task = task
         self._seen: set[str] = set()
         self._ended: deque[tuple[float, Trial]] = deque()  # when each was first seen so, in seconds
-        self._best: tuple[tuple[float, float, str], str] | None = None
+        self._best: tuple[float, float, str] | None = None  # its place, of which the last part is its id
 
     def __call__(self, trials: list[Trial], ended: Trial | None) -> None:
         now = time.monotonic()
@@ -152,9 +152,9 @@ class Pruning:
         history = read_history(self._task.trial_folder(trial.trial_id))
         best, loser = self._best, trial.trial_id
         if history and not trial.last_result.get("failed"):
-            candidate = (place(best_epoch(history), trial.trial_id), trial.trial_id)
+            candidate = place(best_epoch(history), trial.trial_id)
             if best is None or candidate < best:
-                best, loser = candidate, best[1] if best else None
+                best, loser = candidate, best[2] if best else None
         if loser is not None:
             Folder.at(self._task.trial_folder(loser)).remove(CHECKPOINT)
         self._best = best
