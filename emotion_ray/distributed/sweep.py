@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+import warnings
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
@@ -182,6 +183,8 @@ def run_sweep(
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the histories and the leaderboard tell all
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    # Of a trial that is gone on with: Ray Tune counts its reports from 1 again. Only pruning by Optuna would mind.
+    warnings.filterwarnings("ignore", "The reported value is ignored", UserWarning)
     path = f"{folder}/{EXPERIMENT}"
     try:
         if tune.Tuner.can_restore(path):
