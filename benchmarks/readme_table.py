@@ -56,6 +56,10 @@ RUNS: dict[str, As | str] = {
     "emotion-ray evaluate --model both": As(
         "emotion-ray evaluate --model both --epochs 1 --no-cost --run report", "{home}/runs/report/report.html"
     ),
+    "emotion-ray evaluate --tuned my-sweep --seeds 3": As(
+        "emotion-ray evaluate --model none --tuned sweep --no-control --no-cost --protocol random --run retrained",
+        "{home}/runs/retrained/report.html",
+    ),
     "emotion-ray evaluate --stored my-model --clips clips/": As(
         "emotion-ray evaluate --stored readme-lstm --clips clips/ --run stored", "{home}/runs/stored/report.html"
     ),

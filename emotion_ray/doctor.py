@@ -22,7 +22,7 @@ from packaging.requirements import Requirement
 
 from emotion_ray.data.storage import Folder
 from emotion_ray.errors import EmotionRayError
-from emotion_ray.models.store import model_names
+from emotion_ray.models.store import model_names, ways_to_a_model
 from emotion_ray.settings.checks import home_filled_in
 from emotion_ray.vision.mtcnn_networks import weights_path
 
@@ -235,5 +235,5 @@ def models(root: str) -> Finding:
     except EmotionRayError as error:
         return Finding("models", "fail", str(error), "give another --root")
     if not names:
-        return Finding("models", "ok", "none trained yet", "`make demo` trains one")
+        return Finding("models", "ok", "none trained yet", ways_to_a_model())
     return Finding("models", "ok", ", ".join(names))

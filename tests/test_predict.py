@@ -258,10 +258,10 @@ def test_a_cut_off_file_gives_what_it_has_and_says_so(work, root):
     assert "cut off after" in out
 
 
-def test_an_empty_store_names_make_demo(work):
+def test_an_empty_store_says_where_models_come_from(work):
     code, _, err = run("take.mp4", "--root", "nothing-here")
     assert code == 1
-    assert "there is no model in nothing-here/models: `make demo` trains one" in err
+    assert "there is no model in nothing-here/models: `emotion-ray train` makes one" in err
 
 
 @pytest.mark.parametrize(

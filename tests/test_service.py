@@ -74,7 +74,7 @@ def test_a_new_model_is_there_without_a_restart(tmp_path, monkeypatch):
     monkeypatch.setattr("emotion_ray.service.models.LISTED_FOR_S", 0.0)
     with client(tmp_path) as connected:
         detail = problem(upload(connected, portrait_video(frames=3)), 503, "unavailable")
-        assert "make demo" in detail
+        assert "`emotion-ray train` makes one" in detail
         assert connected.get("/readyz").status_code == 503
         assert connected.get("/healthz").json() == {"status": "ok"}
         store_model(tmp_path, "first")

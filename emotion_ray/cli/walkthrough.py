@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from emotion_ray.cli.output import Flat, console_for, print_json, without_talk
-from emotion_ray.settings import ReproduceSettings, check_on_disk, default_root
+from emotion_ray.settings import ReproduceSettings, check_on_disk, demo_root
 
 
 def demo(root: str | None = None, json: bool = False) -> None:
@@ -18,7 +18,7 @@ def demo(root: str | None = None, json: bool = False) -> None:
     from emotion_ray.walkthrough.demo import demo as run
     from emotion_ray.walkthrough.stages import show_made
 
-    folder = root or f"{default_root()}/demo"
+    folder = root or demo_root()
     check_on_disk("--root", folder)
     console = console_for(json)
     with without_talk(json):

@@ -24,6 +24,7 @@ from emotion_ray.distributed.preflight import Need, room
 from emotion_ray.distributed.serve_metrics import RayMetrics
 from emotion_ray.distributed.serve_proxy import CALLBACK, middlewares
 from emotion_ray.errors import EmotionRayError
+from emotion_ray.models.store import ways_to_a_model
 from emotion_ray.service.access import Access, access_of
 from emotion_ray.service.app import create_app
 from emotion_ray.service.models import Models
@@ -116,7 +117,7 @@ def serving(settings: ServeSettings, console: Console) -> Iterator[str]:
     access = access_of(settings)
     names = sorted(Models(settings.store).records())
     if not names:
-        console.print(f"there is no model in {settings.store} yet: `make demo` or emotion-ray train makes one")
+        console.print(f"there is no model in {settings.store} yet: {ways_to_a_model()}", soft_wrap=True)
     elif settings.model is not None and settings.model not in names:
         raise EmotionRayError(f"there is no model {settings.model!r} in {settings.store}: there are {', '.join(names)}")
     logging.getLogger("ray.serve").setLevel(logging.WARNING)  # what it would tell, we do

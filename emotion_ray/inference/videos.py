@@ -17,7 +17,7 @@ from emotion_ray.inference.files import Outputs, being_written, check_free, vide
 from emotion_ray.inference.stream import EmotionStream
 from emotion_ray.inference.timeline import TABLES, picture
 from emotion_ray.models.record import ModelRecord
-from emotion_ray.models.store import LoadedModel, list_models, load_model, load_stored
+from emotion_ray.models.store import LoadedModel, list_models, load_model, load_stored, ways_to_a_model
 from emotion_ray.settings import PredictSettings
 from emotion_ray.settings.checks import home_filled_in
 from emotion_ray.vision.mtcnn import MTCNN
@@ -53,7 +53,7 @@ def chosen_model(settings: PredictSettings) -> LoadedModel:
     name = best_model(records)
     if name is None:
         kind = f"{wanted} model" if wanted else "model"
-        raise EmotionRayError(f"there is no {kind} in {store}: `make demo` trains one, or give --model PATH")
+        raise EmotionRayError(f"there is no {kind} in {store}: {ways_to_a_model()}, or give --model PATH")
     return load_stored(store, name)
 
 

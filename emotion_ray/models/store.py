@@ -20,7 +20,7 @@ from emotion_ray.models.architectures import Classifier, told_by_weights, with_w
 from emotion_ray.models.card import model_card
 from emotion_ray.models.record import ModelRecord
 from emotion_ray.models.weights import read_state_dict
-from emotion_ray.settings.checks import home_filled_in
+from emotion_ray.settings.checks import demo_root, home_filled_in
 
 WEIGHTS, RECORD, CARD = "model.pth", "model.json", "MODEL_CARD.md"
 LARGEST_RECORD = 32 * 2**20  # bytes; that of a model trained on all of RAVDESS takes 0.1 MB
@@ -105,8 +105,13 @@ def load_model(name_or_path: str | Path, root: str | Path) -> LoadedModel:
         return _load_alone(path)
     if (path / RECORD).is_file():
         return _load(Folder.at(path), path.resolve().name)
-    names = ", ".join(model_names(root)) or "none, `make demo` trains one"
+    names = ", ".join(model_names(root)) or f"none; {ways_to_a_model()}"
     raise EmotionRayError(f"there is no model {text!r}; in {root} are: {names}")
+
+
+def ways_to_a_model() -> str:
+    """What to do where a store has none: for messages to people of this machine."""
+    return f"`emotion-ray train` makes one, and those of the demo are there with --root {demo_root()}"
 
 
 def load_stored(root: str | Path, name: str) -> LoadedModel:

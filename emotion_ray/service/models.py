@@ -114,7 +114,7 @@ class Models:
             raise busy(f"The model {self._default}, which is to answer, is not there.", 503)
         best = best_model(records)
         if best is None:
-            raise busy("There is no model yet: `make demo` or `emotion-ray train` makes one.", 503)
+            raise busy("There is no model yet: `emotion-ray train` makes one.", 503)
         return best
 
 

@@ -1,6 +1,6 @@
 """What a person can set, stage by stage. The command line and the jobs are made from these classes."""
 
-from emotion_ray.settings.checks import check_choices, check_numbers, check_on_disk, default_root
+from emotion_ray.settings.checks import check_choices, check_numbers, check_on_disk, default_root, demo_root
 from emotion_ray.settings.predict import PredictSettings
 from emotion_ray.settings.prepare import CropSettings, PrepareSettings
 from emotion_ray.settings.reproduce import ReproduceSettings
@@ -28,5 +28,6 @@ __all__ = [
     "check_numbers",
     "check_on_disk",
     "default_root",
+    "demo_root",
     "rebuilt",
 ]

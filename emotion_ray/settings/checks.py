@@ -13,6 +13,11 @@ def default_root() -> str:
     return os.environ.get("EMOTION_RAY_HOME") or str(Path.home() / "emotion_ray")
 
 
+def demo_root() -> str:
+    """The folder under which the demo makes everything, unless told otherwise."""
+    return f"{default_root()}/demo"
+
+
 def home_filled_in(path: str | Path) -> Path:
     """A path on a disk, with the folder that its `~` or `~name` stands for.
 

@@ -31,7 +31,7 @@ class ReproduceSettings(CropSettings):
     seeds: int = 1
     """Seeds of the evaluation, each with splits and trainings of its own."""
     cost: bool = True
-    """Measure speed and memory of each evaluated model (about half a minute each)."""
+    """Whether speed and memory of each evaluated model are measured, about half a minute each."""
     yes: bool = False
     """Begin without asking. Nothing is asked either where the input is no terminal."""
 

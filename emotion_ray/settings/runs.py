@@ -138,9 +138,9 @@ class EvaluateSettings(RunSettings):
     epochs: int | None = None
     """Epochs of every training. Default: 30 for the baseline's settings, a tuned model's own."""
     control: bool = True
-    """Train once per seed on permuted labels too, which must come out at chance."""
+    """Whether each seed trains once on permuted labels too, which must come out at chance."""
     cost: bool = True
-    """Measure speed and memory of each model (about half a minute each)."""
+    """Whether speed and memory of each model are measured, about half a minute each."""
     at_once: int | None = None
     """Trainings at a time. Default: as many as there is room for."""
 

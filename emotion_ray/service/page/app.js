@@ -251,7 +251,7 @@ async function loadModels() {
       return element("option", { value: model.name }, `${model.name} (${model.architecture}${figure})`);
     }));
     if (found.default) byId("model").value = found.default;
-    if (!models.size) tell(new Problem("There is no model yet: `make demo` or `emotion-ray train` makes one; then load this page again."));
+    if (!models.size) tell(new Problem("There is no model yet: `emotion-ray train` makes one; then load this page again."));
     describeModel();
   } catch (error) {
     tell(error);
