@@ -27,6 +27,9 @@ from sounding_video import sounding_video
 from emotion_ray.cli import main
 from emotion_ray.inference import videos as videos_module
 from emotion_ray.inference.best_model import best_model
+from emotion_ray.inference.files import Outputs, being_written
+from emotion_ray.inference.stream import EmotionStream
+from emotion_ray.inference.timeline import picture
 from emotion_ray.models.store import save_model
 from emotion_ray.vision.video import Video
 
@@ -357,6 +360,44 @@ def test_a_camera_is_recorded(work, root, monkeypatch):
     with av.open("camera3_annotated.mp4") as written:
         assert len(list(written.decode(video=0))) == 8
     assert {"camera3_timeline.jsonl", "camera3_timeline.png"} <= names()
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_recording_between_two_frames_and_keeps_it(work, root, monkeypatch):
+    camera, push = FakeCamera(1000), EmotionStream.push
+
+    def interrupted(self, frames, times):
+        if camera._left == 1000 - 3:  # within the third frame
+            signal.raise_signal(signal.SIGINT)
+        return push(self, frames, times)
+
+    monkeypatch.setattr(cv2, "VideoCapture", lambda number: camera)
+    monkeypatch.setattr(EmotionStream, "push", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    code, _, err = run("--camera", 0, "--root", root)
+    assert code == 0, err
+    assert signal.getsignal(signal.SIGINT) is before
+    with av.open("camera0_annotated.mp4") as written:
+        assert len(list(written.decode(video=0))) == 3
+
+
+def test_what_nobody_expects_of_a_video_does_not_stop_the_others(work, root, monkeypatch):
+    def failing(analysis):
+        if analysis.name == "take.mp4":
+            raise OverflowError("Python int too large")
+        return picture(analysis)
+
+    monkeypatch.setattr(videos_module, "picture", failing)
+    code, _, err = run("take.mp4", "other.mp4", "--root", root)
+    assert code == 1
+    assert "take.mp4: OverflowError: Python int too large" in err
+    assert {name for name in names() if name.endswith(".mp4")} == {"take.mp4", "other.mp4", "other_annotated.mp4"}
+
+
+def test_two_runs_write_one_output_each_by_itself(tmp_path):
+    outputs = Outputs.named(tmp_path, "take", "jsonl")
+    with being_written(outputs, force=True) as first, being_written(outputs, force=True) as second:
+        assert not set(first.all) & set(second.all)
 
 
 @pytest.mark.parametrize(

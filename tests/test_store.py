@@ -224,10 +224,10 @@ def test_a_file_that_unpacks_too_large_is_refused(tmp_path, monkeypatch):
 
 
 def test_a_missing_model_is_named_with_those_there_are(tmp_path):
-    with pytest.raises(
-        EmotionRayError,
-        match=r"there is no model 'second'; in .* are: none; `emotion-ray train` makes one, and those of the demo are there with --root /.*/demo$",
-    ):
+    nothing = (
+        r"there is no model 'second'; in .* are: none; `emotion-ray train` makes one, and those of the demo are there"
+    )
+    with pytest.raises(EmotionRayError, match=nothing):
         load_model("second", tmp_path)
     stored(tmp_path)
     with pytest.raises(EmotionRayError, match=r"there is no model 'second'; in .* are: first"):

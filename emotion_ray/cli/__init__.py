@@ -26,10 +26,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return _run(arguments)
         finally:
-            sys.stdout.flush()  # else Python does it at its end, and complains
+            if sys.stdout is not None:
+                sys.stdout.flush()  # else Python does it at its end, and complains
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_no_more()
         return UNREAD
+    except OSError as error:
+        _write_no_more()
+        print(f"emotion-ray: the output can't be written ({error.strerror or error})", file=sys.stderr)
+        return EmotionRayError.exit_code
+
+
+def _write_no_more() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(arguments: Sequence[str] | None) -> int:

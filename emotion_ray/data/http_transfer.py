@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -97,7 +98,7 @@ def open_from(url: str, start: int, validator: str | None, timeout_s: float) -> 
     try:
         response = _opener().open(request, timeout=timeout_s)
     except urllib.error.HTTPError as error:
-        with error:
+        with closing(error):
             raise _refusal(error, url, start) from None
     except (OSError, http.client.HTTPException) as error:
         raise _failure(error, url, timeout_s) from None
@@ -141,7 +142,7 @@ def retry_after_s(header: str | None, now: datetime) -> float:
         return float(text)
     try:
         until = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
     return max(0.0, ((until if until.tzinfo else until.replace(tzinfo=UTC)) - now).total_seconds())
 
@@ -164,6 +165,7 @@ class _HttpRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, req, fp, code, msg, headers, newurl):
         if urlsplit(newurl).scheme not in ("http", "https"):
             raise urllib.error.HTTPError(req.full_url, code, msg, headers, fp)
+        fp.close()  # urllib would read what comes with the redirect, however long that is
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

@@ -1,7 +1,6 @@
 """What there is to prepare: takes, and the archives, folders and manifests that they come from."""
 
 import csv
-import http.client
 import json
 import os
 import re
@@ -21,7 +20,7 @@ from emotion_ray.data.archives import (
     list_members,
     read_member,
 )
-from emotion_ray.data.http_transfer import TransferError, checked_url, open_from, shown
+from emotion_ray.data.http_transfer import TransferError, checked_url, chunks, open_from, shown
 from emotion_ray.errors import EmotionRayError, Reject
 from emotion_ray.settings.checks import home_filled_in
 
@@ -31,6 +30,7 @@ MODALITIES = {"av": (1,), "video": (2,), "both": (1, 2)}
 CLIP_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _LARGEST_VIDEO = 2 * 2**30  # bytes of a loose file: it is read into memory whole
 _LARGEST_RECORD = 2**22  # bytes; Zenodo's is 40 kB
+_SLOWEST_RECORD = 1000.0  # bytes a second
 
 
 @dataclass(frozen=True, slots=True)  # slots: a plan may hold a million
@@ -308,12 +308,18 @@ def _mirror_record(base_url: str) -> tuple[dict[str, tuple[int, str]], object]:
         raise EmotionRayError(f"{shown(base_url)} is no http or https address: give archives on a disk by --source")
     url = f"{base_url.rstrip('/')}/api/records/{ravdess.RECORD}"
     try:
-        with closing(open_from(url, 0, None, RECORD_TIMEOUT_S).response) as response:
-            record = json.loads(response.read(_LARGEST_RECORD))
+        answer = open_from(url, 0, None, RECORD_TIMEOUT_S)
+        with closing(answer.response):
+            content = b""
+            for chunk in chunks(answer, RECORD_TIMEOUT_S, _SLOWEST_RECORD):
+                content += chunk
+                if len(content) > _LARGEST_RECORD:
+                    raise ValueError("no record is so long")
+            record = json.loads(content)
         files = {file["key"]: (int(file["size"]), file["checksum"].removeprefix("md5:")) for file in record["files"]}
         return files, record.get("synthetic_sample")
     except (TransferError, Reject) as error:
         cause = error.message
-    except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, ArithmeticError, RecursionError, ValueError, LookupError, TypeError, AttributeError):
         cause = "the answer is not a record of files with sizes and checksums"
     raise EmotionRayError(f"no record of the data set at {shown(base_url)} ({cause}): check --base-url")

@@ -1,6 +1,7 @@
 """Which videos a person means, and what is made of each: never over another file, and whole or not at all."""
 
 import os
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -96,7 +97,8 @@ def being_written(outputs: Outputs, force: bool) -> Iterator[Outputs]:
     Raises:
         EmotionRayError: the folder can't be written, or an output has come to be there meanwhile.
     """
-    parts = Outputs(*(path.with_name(f".{path.name}.part") for path in outputs.all))
+    mark = uuid.uuid4().hex[:8]  # another run may be writing the same outputs
+    parts = Outputs(*(path.with_name(f".{path.name}.{mark}.part") for path in outputs.all))
     try:
         for path in outputs.all:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,7 @@
 """An annotated recording from a camera, until it is stopped."""
 
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,18 +57,34 @@ def _record(
 ) -> None:
     """Frame by frame, until there is no more, the time is over or the person ends it."""
     annotator = None
-    try:
+    with _ended_by_ctrl_c() as ended:
         for rgb, time_s in _frames(camera, seconds):
             [observation] = stream.push([rgb], [time_s])
             annotator = annotator or Annotator(*rgb.shape[:2], stream.labels, stream.length)
             writer.add(annotator.draw(rgb, observation), time_s)
             analysis.add(observation)
             analysis.seconds = time_s + 1 / analysis.fps
-    except KeyboardInterrupt:
-        pass  # how a recording ends
+            if ended.is_set():
+                break
     last = stream.finish(analysis.fps)
     if last is not None:
         analysis.add_end(last)
+
+
+@contextmanager
+def _ended_by_ctrl_c() -> Iterator[threading.Event]:
+    """Set by the first Ctrl-C, so that a recording ends between two frames and never within one; a second one stops."""
+    ended, before = threading.Event(), signal.getsignal(signal.SIGINT)
+
+    def end(*_: object) -> None:
+        ended.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, end)
+    try:
+        yield ended
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _frames(camera: cv2.VideoCapture, seconds: float | None) -> Iterator[tuple[np.ndarray, float]]:

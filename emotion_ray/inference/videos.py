@@ -92,7 +92,7 @@ def predict_videos(
                 stream = stream_for(settings, mtcnn, model)
                 done.append(_predict_one(settings, path, outputs, stream, progress, task))
                 made.add(outputs.video)
-            except (EmotionRayError, Reject, OSError) as error:
+            except Exception as error:
                 problems.append(_problem(path, error))
                 if len(videos) > 1:
                     console.print(f"emotion-ray: {problems[-1]}", soft_wrap=True)
@@ -103,10 +103,12 @@ def predict_videos(
     return done, problems
 
 
-def _problem(path: Path, error: EmotionRayError | Reject | OSError) -> str:
+def _problem(path: Path, error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{as_text(path)}: {error.strerror or error}: give it another name, or another --out"
-    return error.message if isinstance(error, Reject) else str(error)
+    if isinstance(error, Reject):
+        return error.message
+    return str(error) if isinstance(error, EmotionRayError) else f"{as_text(path)}: {type(error).__name__}: {error}"
 
 
 def _predict_one(

@@ -51,6 +51,9 @@ def train_resumably(
         EmotionRayError: as `loop.fit`, or the folder can't be written.
     """
     model = new_model(architecture, settings, train)
+    if rank == 0 and Folder.at(folder).is_local:
+        for left in Path(folder).glob(".*.part"):  # of a run that was killed while it wrote
+            left.unlink(missing_ok=True)
     found = read_checkpoint(folder)
     if found is not None:
         history = found.get("history", [])

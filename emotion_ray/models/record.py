@@ -109,7 +109,7 @@ class ModelRecord:
     def data_label(self) -> str:
         """The data's name to show; the synthetic sample is always called that."""
         name = self.data.get("name")
-        name = name if isinstance(name, str) and name else "unknown data"
+        name = name if name and _is_line(name) else "unknown data"
         return f"the synthetic sample ({name})" if self.data.get("synthetic") else name
 
     def to_json(self) -> str:

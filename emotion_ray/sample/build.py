@@ -4,9 +4,11 @@ import hashlib
 import io
 import json
 import os
+import signal
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -18,6 +20,7 @@ import cv2
 import numpy as np
 
 from emotion_ray.data.ravdess import RECORD, Code, archive_name
+from emotion_ray.data.storage import Folder
 from emotion_ray.data.takes import SAMPLE_INDEX
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.sample.render import SAMPLE_RATE, VERSION, render_take, render_voice
@@ -55,10 +58,7 @@ class SampleIndex:
         return {"size": self.size, "seed": self.seed, "version": VERSION}
 
     def write(self) -> None:
-        path = self.folder / SAMPLE_INDEX
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(self.as_record(), indent=1) + "\n")
-        part.replace(path)
+        Folder.at(self.folder).publish(SAMPLE_INDEX, (json.dumps(self.as_record(), indent=1) + "\n").encode())
 
     def read_files(self) -> dict[str, tuple[int, str]] | None:
         """The archives that the folder's index lists and that are there in full; None if it has no index of ours.
@@ -102,6 +102,10 @@ def build_sample(
     """
     try:
         return _build(SampleIndex(Path(folder), size, seed, {}), progress, processes or len(os.sched_getaffinity(0)))
+    except BrokenProcessPool:
+        raise EmotionRayError(
+            "a process that rendered died: free memory and run it again; what is done stays"
+        ) from None
     except OSError as error:
         raise EmotionRayError(f"the sample can't be written to {folder} ({error.strerror}): choose another") from None
 
@@ -109,7 +113,7 @@ def build_sample(
 def _build(index: SampleIndex, progress: Callable[[int, int], None] | None, processes: int) -> SampleIndex:
     index.folder.mkdir(parents=True, exist_ok=True)
     ready = index.read_files()
-    if ready is None and any(index.folder.iterdir()):
+    if ready is None and Folder.at(index.folder).names():
         raise EmotionRayError(f"{index.folder} holds something else than a sample: choose an empty folder")
     takes = planned_takes(index.size)
     missing = [take for take in takes if archive_name(take.actor) not in (ready or {})]
@@ -121,7 +125,8 @@ def _build(index: SampleIndex, progress: Callable[[int, int], None] | None, proc
     if processes == 1:
         _write_archives(index, missing, map(encoded, missing), len(takes), progress)
     else:
-        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        ignore_ctrl_c = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)  # this process ends them
+        with ProcessPoolExecutor(processes, get_context("spawn"), ignore_ctrl_c) as pool:
             _write_archives(index, missing, pool.map(encoded, missing), len(takes), progress)
     return index
 
@@ -129,17 +134,16 @@ def _build(index: SampleIndex, progress: Callable[[int, int], None] | None, proc
 def _write_archives(index, takes, contents, total, progress) -> None:
     done = total - len(takes)
     for actor, group in groupby(zip(takes, contents, strict=True), key=lambda pair: pair[0].actor):
-        path = index.folder / archive_name(actor)
-        part = path.with_suffix(".part")
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+        name, file = archive_name(actor), io.BytesIO()
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
             for take, content in group:
                 archive.writestr(zipfile.ZipInfo(take.member, _TIMESTAMP), content)
                 done += 1
                 if progress:
                     progress(done, total)
-        content = part.read_bytes()
-        part.replace(path)
-        index.files[path.name] = (len(content), hashlib.md5(content, usedforsecurity=False).hexdigest())
+        content = file.getvalue()
+        Folder.at(index.folder).publish(name, content)
+        index.files[name] = (len(content), hashlib.md5(content, usedforsecurity=False).hexdigest())
         index.write()
 
 

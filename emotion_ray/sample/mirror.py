@@ -28,7 +28,11 @@ def mirror(folder: Path) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Says nothing: the job shows its own progress."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None:
+            """Says nothing of a client that went away: a job that was stopped does."""
+
+    with Server(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:

@@ -113,11 +113,11 @@ class Work:
     @property
     def hangs(self) -> bool:
         """Whether a job runs on long after its time was up."""
-        return any(job.seconds > job.limit_s + 2 * GRACE_S for job in self._running)
+        return any(job.seconds > job.limit_s + 2 * GRACE_S for job in tuple(self._running))
 
     def close(self) -> None:
         """Takes no more jobs, and does not wait for those that run."""
-        for job in self._running:
+        for job in tuple(self._running):
             job.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 

@@ -4,13 +4,15 @@ import os
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 from emotion_ray.errors import EmotionRayError
 
 
 def default_root() -> str:
     """The folder under which everything is made: `$EMOTION_RAY_HOME`, else `~/emotion_ray`."""
-    return os.environ.get("EMOTION_RAY_HOME") or str(Path.home() / "emotion_ray")
+    root = os.environ.get("EMOTION_RAY_HOME") or "~/emotion_ray"
+    return root if "://" in root else str(home_filled_in(root))
 
 
 def demo_root() -> str:
@@ -34,6 +36,14 @@ def check_on_disk(flag: str, folder: str) -> None:
     """Refuses, untold since it may hold a password, the address of a folder that must be on a disk."""
     if "://" in folder:
         raise EmotionRayError(f"{flag} is an address: give a folder on a disk")
+
+
+def check_address(flag: str, address: str) -> None:
+    """Refuses, untold since it may hold a password, an address that can't be taken apart."""
+    try:
+        urlsplit(address).port  # noqa: B018 - it is looked at here
+    except ValueError:
+        raise EmotionRayError(f"{flag} is malformed: give an address such as https://zenodo.org") from None
 
 
 def check_numbers(settings: object, **limits: tuple[float, float]) -> None:

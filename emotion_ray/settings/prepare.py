@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from emotion_ray.errors import EmotionRayError
-from emotion_ray.settings.checks import check_choices, check_numbers, default_root, home_filled_in
+from emotion_ray.settings.checks import check_address, check_choices, check_numbers, default_root, home_filled_in
 
 BASE_URL = "https://zenodo.org"
 
@@ -56,6 +56,7 @@ class PrepareSettings(CropSettings):
     def __post_init__(self):
         super().__post_init__()
         check_numbers(self, workers=(1, 4096), downloads=(1, 64), take_timeout_s=(0.01, 86_400))
+        check_address("--base-url", self.base_url)
         if "://" in (self.cache or ""):
             raise EmotionRayError("--cache is a folder on each machine's own disk, not a URI")
 

@@ -3,7 +3,7 @@
 import re
 from dataclasses import asdict, dataclass, field
 
-from emotion_ray.settings.checks import check_numbers, check_on_disk, default_root
+from emotion_ray.settings.checks import check_address, check_numbers, check_on_disk, default_root
 from emotion_ray.settings.prepare import BASE_URL, CropSettings, PrepareSettings
 from emotion_ray.settings.runs import EvaluateSettings, TrainRunSettings, TuneSettings
 
@@ -39,6 +39,7 @@ class ReproduceSettings(CropSettings):
         super().__post_init__()
         check_numbers(self, epochs=(1, 100_000), trials=(1, 100_000), seeds=(1, 100))
         check_on_disk("--root", self.root)
+        check_address("--base-url", self.base_url)
 
     @property
     def prepare(self) -> PrepareSettings:

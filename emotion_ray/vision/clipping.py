@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import islice
 
 import av
 import numpy as np
@@ -51,7 +52,12 @@ def make_clip(take: Take, content: bytes, crc32: int, settings: CropSettings, mt
                 times.append(frame.time)
                 yield frame.rgb
 
-        crops = list(FaceFollower(mtcnn, settings.detector, settings.size).crops(pictures()))
+        def again(count: int) -> Iterator[np.ndarray]:
+            """Decoding is cheaper than holding what may be a clip's worth of frames."""
+            with Video(content, take.name) as once_more:
+                yield from (frame.rgb for frame in islice(once_more.nearest(wanted), count))
+
+        crops = list(FaceFollower(mtcnn, settings.detector, settings.size).crops(pictures(), again))
     seen = sum(crop.found for crop in crops)
     if seen * 2 < len(times):
         message = f"{take.name}: a face in {seen} of {len(times)} frames, fewer than half"

@@ -1,7 +1,7 @@
 """Which face, through time, and its crop: the one way in which a frame becomes a model's input."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -173,12 +173,17 @@ class FaceFollower:
         self._place: np.ndarray | None = None  # where the whole cascade saw the face in the frame before, if it did
         self._tables_memory = memory_for_tables() if tables_memory is None else tables_memory
 
-    def crops(self, frames: Iterable[np.ndarray]) -> Iterator[FaceCrop]:
-        """A crop for each frame (uint8 [H, W, 3] RGB, all of one size), as soon as a face has been seen.
+    def crops(
+        self, frames: Iterable[np.ndarray], again: Callable[[int], Iterable[np.ndarray]] | None = None
+    ) -> Iterator[FaceCrop]:
+        """A crop for each frame, as soon as a face has been seen; where none ever has one, nothing comes.
 
-        Frames before that are held; where none ever has a face, nothing comes.
+        Args:
+            frames: uint8 [H, W, 3] RGB, all of one size.
+            again: gives the first n of them once more: those before the first face. Without it they are held.
         """
         held: list[np.ndarray] = []
+        before = 0
         for chunk in _chunks(frames):
             rest = chunk
             while rest:
@@ -188,12 +193,15 @@ class FaceFollower:
                     self._last = sighting.box if seen else self._last
                     self._missed = 0 if seen else self._missed + 1
                     if self._last is None:
-                        held.append(frame)
+                        before += 1
+                        if again is None:
+                            held.append(frame)
                         continue
-                    for earlier in held:
+                    for earlier in again(before) if again and before else held:
                         whole = Window.whole(*earlier.shape[:2])
                         yield self._crop(_Sighting(SummedAreas([earlier], whole)))
                     held.clear()
+                    before = 0
                     yield self._crop(sighting)
                 rest = rest[len(sightings) :]
 

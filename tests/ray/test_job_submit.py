@@ -82,7 +82,7 @@ def cut_and_submitted_again(head: ray_head.Head, root: Path):
     job = ["--", "jobs/prepare.py", "--source", root / "takes", "--frames", FRAMES, "--size", 32, "--workers", 2]
     submitted = head.ray("job", "submit", "--no-wait", "--submission-id", "cut", *job)
     assert submitted.returncode == 0, submitted.stderr
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 200
     workers: list[int] = []
     while not rows(root):
         assert time.monotonic() < deadline, head.ray("job", "logs", "cut").stdout
