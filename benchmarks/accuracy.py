@@ -20,8 +20,9 @@ from original_mtcnn import original_mtcnn
 
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.real_clips import real_clips
-from emotion_ray.vision.faces import FaceFollower, find_faces, intersection_over_union
+from emotion_ray.vision.faces import FaceFollower, intersection_over_union
 from emotion_ray.vision.mtcnn import MTCNN, Faces
+from emotion_ray.vision.search import find_faces
 
 Detector = Literal["exact", "track"]
 Boxes = list[np.ndarray | None]  # for each frame, float [4] px, or None where there is no face

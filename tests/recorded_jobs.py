@@ -66,7 +66,7 @@ class RecordedJobs:
             other = [{**HISTORY[0], "val_uar": 0.5 if model in self._better else 0.3}]
             rows = ranked([plain, Row.of("second", baseline(model) | {"lr": 0.002}, False, other, 1, "")])
             test = {"best": {"uar": Interval(0.5, float("nan"), float("nan"))}}
-            Leaderboard(model, "FACES", rows, 1, test).write(Folder.at(run.path(model)))
+            Leaderboard(model, "FACES", rows, 1, test, 2).write(Folder.at(run.path(model)))
         run.note(complete=True)
 
     def evaluate(self, settings, console):

@@ -89,6 +89,13 @@ def test_the_control_of_few_clips_has_every_class_in_training():
     )
 
 
+def test_a_control_that_can_not_be_says_how_to_do_without():
+    clips = make_clips(actors=3, per_class=1)
+    assert plan(clips, ["look"], ["actor"], [0], control=False)
+    with pytest.raises(EmotionRayError, match=r"as the control needs: give --no-control"):
+        plan(clips, ["look"], ["actor"], [0])
+
+
 def test_summaries_count_clips_and_pool_seeds(evaluation):
     actor = next(s for s in summarise(evaluation.predictions) if (s.protocol, s.choice) == ("actor", "best"))
     assert (actor.clips, actor.predictions, actor.actors, actor.seeds) == (96, 192, 6, 2)

@@ -6,8 +6,9 @@ import torch
 from face_scenes import grey, scene
 from torch.nn.functional import interpolate
 
-from emotion_ray.vision.faces import PATIENCE, FaceCrop, FaceFollower, find_faces, intersection_over_union
+from emotion_ray.vision.faces import PATIENCE, FaceCrop, FaceFollower, intersection_over_union
 from emotion_ray.vision.mtcnn import MTCNN
+from emotion_ray.vision.search import find_faces
 
 DETECTORS = ("exact", "track")
 

@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -54,7 +55,7 @@ def board():
     ]
     test = {"best": (0.45, 0.3, 0.6), "baseline": (0.3, 0.2, 0.4), "gain": (0.15, 0.05, 0.25)}
     figures = {key: {"uar": Interval(*value)} for key, value in test.items()}
-    return Leaderboard("lstm", DATA, ranked(rows), 4, figures)
+    return Leaderboard("lstm", DATA, ranked(rows), 4, figures, 12)
 
 
 def test_the_best_is_first_ties_go_to_the_lower_loss_and_failures_come_last(board):
@@ -72,6 +73,7 @@ def test_the_epochs_saved_are_counted(board):
     assert told in board.in_words()
     gain = f"on test clips of {DATA} UAR 45.0%, the baseline 30.0%: +15.0% (95% interval +5.0% to +25.0%)"
     assert gain in board.in_words()
+    assert "to +25.0%, of 2 actors, so rough)" in replace(board, test_actors=2).in_words()
 
 
 def test_it_is_written_as_json_that_anything_reads(board, tmp_path):
@@ -119,12 +121,12 @@ def test_importance_is_that_of_the_setting_that_matters():
         lr = 1e-4 * 10 ** (number / 12)
         HISTORIES[f"t{number}"] = history((0.1 + 0.03 * number, 2.0))
         rows.append(row(f"t{number}", lr=lr, batch=(4, 8, 16)[number * 7 % 3]))
-    found = importance(Leaderboard("lstm", DATA, ranked(rows), 1, {}))
+    found = importance(Leaderboard("lstm", DATA, ranked(rows), 1, {}, 2))
     assert next(iter(found)) == "lr"
     assert found["lr"] > 0.5
     assert sum(found.values()) == pytest.approx(1)
 
 
 def test_too_few_trials_say_nothing_of_importance(board):
-    few = Leaderboard("lstm", DATA, board.rows[:2], 4, {})
+    few = Leaderboard("lstm", DATA, board.rows[:2], 4, {}, 2)
     assert importance(few) == {}

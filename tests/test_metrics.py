@@ -185,3 +185,6 @@ def test_chance_by_hand():
     random = np.random.default_rng(0)
     inside = [interval.low <= (random.integers(0, 8, 120) == 0).mean() <= interval.high for _ in range(2000)]
     assert 0.94 < np.mean(inside) < 0.98
+    unequal = metrics.chance_interval(120, commonest=0.3)
+    assert unequal.low == interval.low
+    assert 0.3 < unequal.high == metrics.chance_interval(120, 0.3).high < 0.4

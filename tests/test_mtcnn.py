@@ -12,8 +12,9 @@ from original_mtcnn import original_mtcnn
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.vision import mtcnn_networks
 from emotion_ray.vision.areas import SummedAreas, Window
-from emotion_ray.vision.faces import find_faces, intersection_over_union
+from emotion_ray.vision.faces import intersection_over_union
 from emotion_ray.vision.mtcnn import MTCNN, Faces, pyramid
+from emotion_ray.vision.search import find_faces
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -21,7 +21,7 @@ from emotion_ray.learning.comparison import UNMEASURED
 from emotion_ray.learning.cost import Cost, measure_cost
 from emotion_ray.learning.evaluate import describe
 from emotion_ray.learning.explain import FrameImportance, explained, frame_importance
-from emotion_ray.learning.pages import Document, Section, Share, Table, Text, to_html, to_markdown
+from emotion_ray.learning.pages import Document, Points, Section, Share, Table, Text, to_html, to_markdown
 from emotion_ray.learning.plots import INK
 from emotion_ray.learning.report import make_document, write_report
 from emotion_ray.models.architectures import build
@@ -51,6 +51,8 @@ def _said(block):
             return text
         case Table(columns, rows, caption):
             return "\n".join([caption, " ".join(columns), *(" ".join(map(str, row)) for row in rows)])
+        case Points(items):
+            return "\n".join(items)
     return ""
 
 
@@ -197,6 +199,25 @@ def test_a_control_outside_chance_is_called_out():
     clips = make_clips()
     leak = evaluate(clips, describe(clips, "FACES", synthetic=False), {"leaking": leaking}, ["random"])
     assert warning in texts(document_of(leak))["Results"]
+
+
+def test_a_control_that_always_names_the_commonest_emotion_is_none():
+    clips = make_clips(per_class=4)
+    common = replace(clips, emotion=np.where(clips.emotion < 3, 0, clips.emotion))  # three eighths of them
+
+    def blind(clips, labels, train, validation, seed):
+        fitted = LookupFit()(clips, labels, train, validation, seed)
+        return replace(fitted, logits=lambda positions, choice: np.eye(8, dtype=np.float32)[0 * positions])
+
+    found = evaluate(common, describe(common, "FACES", synthetic=False), {"blind": blind}, ["random"])
+    assert "look for leakage" not in texts(document_of(found))["Results"]
+
+
+def test_how_it_was_done_tells_what_was_done():
+    both, one = standard_texts()["How it was done"], texts(document_of(evaluated(["actor"], control=False)))
+    assert "Random split:" in both and "Unseen actors:" in both and "Control:" in both
+    assert "Random split:" not in one["How it was done"] and "Control:" not in one["How it was done"]
+    assert "Seeds, of splits and trainings: 0" in both
 
 
 def test_twins_and_few_actors_are_called_out():

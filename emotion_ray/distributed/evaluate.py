@@ -70,7 +70,6 @@ def evaluate(settings: EvaluateSettings, console: Console) -> tuple[Path, Evalua
     data = describe(clips, provenance.name, provenance.synthetic)
     protocols = PROTOCOLS if settings.protocol == "both" else [settings.protocol]
     runs = plan(clips, list(fits), protocols, range(settings.seeds), settings.control)
-    run.begin(clips)
     left = [one for one in runs if not _part(run, one).is_dir()]
     explained = _first_of_each_model(runs)
 
@@ -81,12 +80,15 @@ def evaluate(settings: EvaluateSettings, console: Console) -> tuple[Path, Evalua
         _write_part(_part(run, one), gather(data, [result]), frames)
         console.print(f"{len(runs) - len(left) + done}/{len(runs)} {one}: {_in_words(result)}", soft_wrap=True)
 
+    if here or not left:
+        run.begin(clips)
     if here and at_once == 1:
         for done, one in enumerate(left, 1):
             keep(one, done, _trained_and_tested(clips, one, fits[one.model], need, one in explained))
     elif left:
         with connected() as place:
             need, at_once = _room(settings, place.machines)
+            run.begin(clips)
             console.print(f"evaluating on {place}: {at_once} trainings at a time, each {need}", soft_wrap=True)
             tasks = _side_by_side(clips, left, fits, need, at_once, explained, console)
             for done, (one, outcome) in enumerate(tasks, 1):
@@ -160,6 +162,8 @@ def _trained_and_tested(clips: Clips, run: Run, settings: TrainSettings, need: N
     """One training of the plan, in this process."""
     keep_freed_memory()
     torch.set_num_threads(need.threads)
+    if run.split.selected_on_test:  # to stop early by these clips would choose the last epoch by them, too
+        settings = replace(settings, patience=0)
     fit = LoopFit(settings.model, settings, need.device)
     kept: list[Fitted] = []
 
@@ -243,6 +247,8 @@ def _remarks(fits: dict[str, TrainSettings]) -> list[str]:
     for name, settings in fits.items():
         sizes = getattr(settings, settings.model)
         values = {**asdict(settings), **asdict(sizes)}
+        for name_of_another in ("model", "seed"):
+            del values[name_of_another]
         told = ", ".join(f"{key} {value}" for key, value in values.items() if not isinstance(value, dict))
         lines.append(f"{name}: {told}; augmentation {asdict(settings.augment)}.")
     return lines

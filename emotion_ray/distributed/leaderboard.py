@@ -13,6 +13,7 @@ from emotion_ray.distributed.search_space import Config, changes
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.learning.metrics import Interval
 from emotion_ray.learning.resumable import History, best_epoch
+from emotion_ray.models.card import FEW_ACTORS
 from emotion_ray.models.record import finite
 
 LEADERBOARD = "leaderboard.json"
@@ -78,6 +79,7 @@ class Leaderboard:
         epochs: that a trial had where nothing stopped it.
         test: figures on clips that the sweep never saw: of the best trial, of the baseline, and the difference,
             each `war` and `uar` with its 95% interval.
+        test_actors: that those clips are of.
     """
 
     architecture: str
@@ -85,6 +87,7 @@ class Leaderboard:
     rows: tuple[Row, ...]
     epochs: int
     test: dict[str, dict[str, Interval]]
+    test_actors: int
 
     @property
     def best(self) -> Row:
@@ -112,6 +115,7 @@ class Leaderboard:
             "epochs": self.epochs,
             "epochs_run": self.epochs_run,
             "epochs_saved": round(self.epochs_saved, 4),
+            "test_actors": self.test_actors,
             "test": {name: {key: asdict(one) for key, one in those.items()} for name, those in self.test.items()},
             "trials": [asdict(row) for row in self.rows],
         }
@@ -137,7 +141,8 @@ class Leaderboard:
             return f"{text}; no trial was better than the baseline: its model is kept"
         best, plain = (self.test[name]["uar"].value for name in ("best", "baseline"))
         gain = self.test["gain"]["uar"]
-        interval = f" (95% interval {gain.low:+.1%} to {gain.high:+.1%})" if gain.low == gain.low else ""
+        rough = f", of {self.test_actors} actors, so rough" if self.test_actors < FEW_ACTORS else ""
+        interval = f" (95% interval {gain.low:+.1%} to {gain.high:+.1%}{rough})" if gain.low == gain.low else ""
         gained = f"UAR {best:.1%}, the baseline {plain:.1%}: {gain.value:+.1%}{interval}"
         return f"{text}; on test clips of {self.data} {gained}"
 

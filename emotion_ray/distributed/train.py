@@ -73,7 +73,6 @@ def train(settings: TrainRunSettings, console: Console) -> list[StoredModel]:
     if not names:
         console.print(f"run {run.name}: its models are in the store already", soft_wrap=True)
         return []
-    run.begin(clips)
 
     def store_what_came_of(architecture: str) -> StoredModel:
         trained = Trained.read(run.path(architecture), architecture, settings.training)
@@ -85,6 +84,7 @@ def train(settings: TrainRunSettings, console: Console) -> list[StoredModel]:
     parts = clips.take(split.train), clips.take(split.validation)
     stored = []
     if here and settings.workers == 1:
+        run.begin(clips)
         for architecture in names:
             _train_alone(run.path(architecture), architecture, *parts, settings, need, _announcer(console, settings))
             stored.append(store_what_came_of(architecture))
@@ -92,6 +92,7 @@ def train(settings: TrainRunSettings, console: Console) -> list[StoredModel]:
         with connected() as place:
             need = _need(settings, place.machines)
             check_shared(run.path())
+            run.begin(clips)
             console.print(f"training on {place}: {settings.workers} x {need}", soft_wrap=True)
             references = [ray.put(part) for part in parts]
             for architecture in names:

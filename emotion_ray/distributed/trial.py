@@ -77,7 +77,7 @@ def run_trial(config: Config, task: SweepTask, train: Clips, validation: Clips) 
 def run_trial_of_several(
     config: Config, task: SweepTask, train: "list[ray.ObjectRef[Clips]]", validation: "list[ray.ObjectRef[Clips]]"
 ) -> None:
-    """A trial of several workers; this process only watches over them.
+    """A trial of several workers; this process only watches over them. What ends it is as in `run_trial`.
 
     Args:
         train, validation: references in a list of one, which Ray does not resolve on the way here.
@@ -87,6 +87,8 @@ def run_trial_of_several(
     together = Together(folder, task.architecture, settings, train[0], validation[0], task.need.threads)
     try:
         train_together(together, task.workers, task.need, task.max_failures, "ray", [TuneReportCallback()])
+    except StorageError:
+        raise
     except EmotionRayError as error:
         tune.report(failure_report(str(error)))
 

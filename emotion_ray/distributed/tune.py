@@ -4,6 +4,7 @@ import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 import ray
@@ -75,13 +76,15 @@ def tune(settings: TuneSettings, console: Console) -> list[Sweep]:
     if not names:
         console.print(f"run {run.name}: its models are in the store already", soft_wrap=True)
         return []
-    run.begin(clips)
     sweeps = []
     with connected(
         watchers=math.ceil(room[1] * DRIVER_CPUS) if room and settings.workers_per_trial > 1 else 0
     ) as place:
         need, at_once = room if room else _room(settings, place.machines, DRIVER_CPUS)
         check_shared(run.path())
+        for architecture in names:
+            _check_space(run.path(), architecture, clips, at_once)
+        run.begin(clips)
         console.print(
             f"tuning on {place}: {at_once} trials at a time, each of {settings.workers_per_trial} x {need}",
             soft_wrap=True,
@@ -98,9 +101,9 @@ def tune(settings: TuneSettings, console: Console) -> list[Sweep]:
                 max_failures=settings.max_failures,
                 mixed_precision=settings.mixed_precision,
             )
-            _check_space(run.path(), architecture, clips, at_once)
             rows = _sweep(run, task, settings, at_once, parts, console)
-            board = Leaderboard(architecture, data.label, rows, settings.epochs, _tested(task, rows, clips, split))
+            tested, actors = _tested(task, rows, clips, split), len(set(clips.actor[split.test]))
+            board = Leaderboard(architecture, data.label, rows, settings.epochs, tested, actors)
             _write(run, task, board)
             store_model(store, name, _trained(task, board.best), clips, split, data)
             finish(run, settings, architecture)
@@ -136,7 +139,8 @@ def _check_space(folder: str, architecture: str, clips: Clips, at_once: int) -> 
     # A new one is written before the old one goes, an ended trial's waits for its pruning, and two stay: the best's and
     # the baseline's.
     kept = 3 * at_once + 2
-    wanted, free = kept * checkpoint + SPARE_BYTES, shutil.disk_usage(folder).free
+    there = next(place for place in (Path(folder), *Path(folder).absolute().parents) if place.exists())
+    wanted, free = kept * checkpoint + SPARE_BYTES, shutil.disk_usage(there).free
     if wanted > free:
         raise EmotionRayError(
             f"a sweep needs up to {kept} checkpoints x {checkpoint / 1e6:,.0f} MB and some more = "

@@ -18,7 +18,7 @@ from emotion_ray.allocator import keep_freed_memory
 from emotion_ray.data.clips import Clips
 from emotion_ray.data.storage import Folder
 from emotion_ray.distributed.preflight import Need
-from emotion_ray.errors import EmotionRayError
+from emotion_ray.errors import EmotionRayError, StorageError
 from emotion_ray.learning.resumable import train_resumably
 from emotion_ray.settings import TrainSettings
 
@@ -70,6 +70,7 @@ def train_together(
         callbacks: for Ray Train's controller.
 
     Raises:
+        StorageError: what a training leaves behind can't be written.
         EmotionRayError: as `loop.fit`; or workers were lost more often than `max_failures`.
     """
     folder = Folder.at(task.folder)
@@ -99,7 +100,8 @@ def train_together(
             "see that the machines have free CPUs and memory to spare, then go on with --resume"
         ) from None
     if folder.exists(FAILED):
-        raise EmotionRayError(json.loads(folder.read(FAILED))["reason"])
+        failed = json.loads(folder.read(FAILED))
+        raise (StorageError if failed["of_storage"] else EmotionRayError)(failed["reason"])
 
 
 def _train(config: dict[str, Any]) -> None:
@@ -128,7 +130,8 @@ def _train(config: dict[str, Any]) -> None:
     except EmotionRayError as error:
         # To start anew would end in the same way: it is told by a file, and the group ends in peace.
         if rank == 0:
-            Folder.at(task.folder).publish(FAILED, json.dumps({"reason": str(error)}).encode())
+            failed = {"reason": str(error), "of_storage": isinstance(error, StorageError)}
+            Folder.at(task.folder).publish(FAILED, json.dumps(failed).encode())
         ray.train.report(failure_report(str(error)))
 
 

@@ -12,7 +12,8 @@ from emotion_ray.vision.faces import (
     intersection_over_union,
     memory_for_tables,
 )
-from emotion_ray.vision.mtcnn import MIN_FACE, MTCNN, PYRAMID_FACTOR, Faces, pyramid
+from emotion_ray.vision.mtcnn import MTCNN, Faces, pyramid
+from emotion_ray.vision.search import min_face
 
 # A face beside the largest one is taken for one from this probability on, and looked for from this part of the
 # frame's shorter side on: 60 px of 720. The pyramid down to 20 px takes three times as long.
@@ -65,7 +66,7 @@ class NewFaces:
     def _all_faces(self, rgb: np.ndarray) -> Faces:
         height, width = rgb.shape[:2]
         skip = 0
-        while MIN_FACE / PYRAMID_FACTOR ** (skip + 1) <= SMALLEST_BESIDE * min(height, width):
+        while min_face(skip + 1) <= SMALLEST_BESIDE * min(height, width):
             skip += 1
         areas = SummedAreas([rgb], Window.whole(height, width), self._tables_memory)
         return self._mtcnn.detect(areas, pyramid(height, width, skip))[0]

@@ -162,6 +162,9 @@ def labels_for(clips: Clips, kind: Labels, seed: int, protocol: splits.Protocol)
     the accuracy is chance or leakage. They are shuffled over all clips and not within each actor: there, what
     a model learnt of an actor's training clips would tell which labels the other clips cannot have. Of few clips,
     an order that leaves some training part without a class is drawn again, which no picture has a part in.
+
+    Raises:
+        EmotionRayError: there is hardly an order that does not.
     """
     if kind == "true":
         return clips.emotion
@@ -170,8 +173,11 @@ def labels_for(clips: Clips, kind: Labels, seed: int, protocol: splits.Protocol)
         labels = random.permutation(clips.emotion)
         with suppress(EmotionRayError):
             splits.make_splits(protocol, labels, clips.actor, clips.clip_id, seed)
-            break
-    return labels
+            return labels
+    raise EmotionRayError(
+        f"no order of the labels of so few clips leaves all classes in training by the {protocol} protocol, as the "
+        "control needs: give --no-control, or prepare more takes"
+    )
 
 
 def evaluate_run(clips: Clips, run: Run, fit: Fit) -> RunResult:

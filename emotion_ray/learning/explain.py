@@ -52,7 +52,8 @@ class Explained:
         clips: how many.
         most, least: -1..1, what hiding the window that matters most (least) takes from the prediction.
         attended: frames that attention is spread over, exp(entropy), 1..n; nan without attention.
-        agreement: Spearman's rank correlation of attention and occlusion, -1..1; nan without attention.
+        agreement: Spearman's rank correlation of attention and occlusion, -1..1, over clips in which it makes a
+            difference what is hidden; nan without attention.
     """
 
     clips: int
@@ -145,5 +146,5 @@ def explained(found: Sequence[FrameImportance]) -> Explained:
         most=float(np.mean([one.occlusion.max() for one in found])),
         least=float(np.mean([one.occlusion.min() for one in found])),
         attended=float(np.mean([np.exp(entropy(attention)) for attention, _ in both])) if both else math.nan,
-        agreement=float(np.mean([spearmanr(*pair).statistic for pair in both])) if both else math.nan,
+        agreement=float(np.mean([spearmanr(*pair).statistic for pair in both if np.ptp(pair[1])] or [math.nan])),
     )

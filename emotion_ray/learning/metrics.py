@@ -183,10 +183,15 @@ def paired_difference(
     return _percentiles(value, metric(_recount(drawn, ours)) - metric(_recount(drawn, theirs)), len(ours))
 
 
-def chance_interval(clips: int) -> Interval:
-    """Chance, 1 in 8, and the central 95% of the accuracies that blind guesses reach on so many clips (binomial)."""
+def chance_interval(clips: int, commonest: float = 1 / CLASSES) -> Interval:
+    """Chance, 1 in 8, and the central 95% of the accuracies that blind guesses reach on so many clips (binomial).
+
+    Args:
+        clips: that are guessed.
+        commonest: the share, 0..1, of the commonest class. Who always names it is as blind, and is right so often.
+    """
     chance = 1 / CLASSES
-    low, high = binom.interval(LEVEL, clips, chance)
+    low, high = (binom.interval(LEVEL, clips, share)[end] for end, share in enumerate((chance, max(chance, commonest))))
     return Interval(chance, float(low) / clips, float(high) / clips)
 
 

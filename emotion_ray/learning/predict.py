@@ -15,7 +15,7 @@ BATCH = 8  # at 60 frames of 64x64 the first feature maps of 8 clips take 126 MB
 def has_bfloat16(device: torch.device) -> bool:
     """Whether a device has instructions for bfloat16; others would only take longer with it."""
     in_cpu = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)  # a private name: not in every PyTorch
-    return device.type == "cuda" or in_cpu()
+    return torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else in_cpu()
 
 
 def autocast(device: torch.device, mixed_precision: bool) -> torch.autocast:

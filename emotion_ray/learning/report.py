@@ -183,17 +183,26 @@ def _published(data: DataFacts) -> list[Block]:
 
 
 _STORED = ["Tested as it is: a stored model predicts all clips; nothing is trained, chosen or fitted on them."]
-_TRAINED = [
-    "Random split: stratified, 80% to train, 20% to validate and test. Unseen actors: each fold of "
-    "actors is tested once, another fold validates, the others train.",
-    "The best epoch has the highest validation UAR; among equals the lowest validation loss.",
-    "Control: trained and scored on labels that were shuffled over all clips.",
-]
+_SPLITS = {
+    "random": "Random split: stratified, 80% to train, 20% to validate and test.",
+    "actor": "Unseen actors: each fold of actors is tested once, another fold validates, the others train.",
+}
+
+
+def _trained(evaluation: Evaluation) -> list[str]:
+    """How the models were trained and tested, of all that was done."""
+    done = {name: evaluation.predictions[name].unique().to_pylist() for name in ("protocol", "labels", "seed")}
+    lines = [text for protocol, text in _SPLITS.items() if protocol in done["protocol"]]
+    lines.append("The best epoch has the highest validation UAR; among equals the lowest validation loss.")
+    if "permuted" in done["labels"]:
+        lines.append("Control: trained and scored on labels that were shuffled over all clips.")
+    seeds = ", ".join(map(str, sorted(done["seed"])))
+    return [*lines, f"Seeds, of splits and trainings: {seeds}."]
 
 
 def _conventions(evaluation: Evaluation) -> list[str]:
     return [
-        *(_STORED if evaluation.trained_on else _TRAINED),
+        *(_STORED if evaluation.trained_on else _trained(evaluation)),
         "WAR is accuracy. UAR is the mean recall and macro-F1 the mean F1 of the emotions that have clips. "
         "Mean loss is cross-entropy in nats over clips.",
         "ECE: 15 bins of equal width by the probability of the predicted emotion. Brier: the sum over "
@@ -201,7 +210,8 @@ def _conventions(evaluation: Evaluation) -> list[str]:
         "Intervals: actors drawn anew 2,000 times with all of their clips, 2.5th to 97.5th percentile. "
         "They say how figures vary with the actors recorded, not with training anew: for that, see the "
         "seeds.",
-        "Blind guesses: binomial with one in eight, central 95%.",
+        "Blind guesses: binomial, central 95%, the lower end with one in eight, the upper one with the share of the "
+        "commonest emotion, which a model that has learnt nothing may always name.",
         f"Clips prepared with {', '.join(evaluation.data.prepared_with) or 'unknown settings'}.",
     ]
 

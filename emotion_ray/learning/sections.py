@@ -13,8 +13,7 @@ from emotion_ray.learning.metrics import Interval
 from emotion_ray.learning.pages import Block, Gallery, Picture, Share, Table, Text
 from emotion_ray.learning.predictions import Evaluation
 from emotion_ray.learning.summaries import Summary, difference
-
-FEW_ACTORS = 10  # fewer clusters than this, and a bootstrap over them is rough
+from emotion_ray.models.card import FEW_ACTORS
 
 _READING = {
     "actor": "“Unseen actors” is the figure to go by: each clip was tested by a model that met its actor "
@@ -43,9 +42,9 @@ def results(
     """
     rows = [_result_row(summary, summary.selection) for summary in summaries]
     rows += [_result_row(summary, f"{summary.selection}; control: labels permuted") for summary in controls]
-    for count in sorted({s.predictions for s in [*summaries, *controls]}, reverse=True):
-        chance = metrics.chance_interval(count)
-        rows.append(["blind guesses", f"{count} predictions", "12.5", chance.percent(), "", "", ""])
+    chances = {one.predictions: one.chance for one in [*summaries, *controls]}
+    for count in sorted(chances, reverse=True):
+        rows.append(["blind guesses", f"{count} predictions", "12.5", chances[count].percent(), "", "", ""])
     columns = ["model", "tested on", "UAR, %", "WAR, %", "macro-F1, %", "mean loss", "UAR by seed, %"]
     strong = [row for row, s in enumerate(summaries) if (s.protocol, s.choice) == ("actor", "best")]
     protocols = {summary.protocol for summary in summaries}

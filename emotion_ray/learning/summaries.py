@@ -33,8 +33,8 @@ class Spread:
 class Summary:
     """The figures of one model by one protocol, at one choice of epoch.
 
-    Predictions of several seeds are pooled: where each has as many clips of each class, as by both protocols,
-    the pooled WAR and UAR are the means over the seeds.
+    Predictions of several seeds are pooled: where each has as many clips of each class, as by the actor protocol, the
+    pooled WAR and UAR are the means over the seeds; random splits may differ by a clip of a class.
 
     Attributes:
         model, protocol, choice, labels: as in the predictions.
@@ -42,7 +42,7 @@ class Summary:
         actors: distinct actors; seeds: distinct seeds.
         war, uar, macro_f1: with 95% actor-bootstrap intervals.
         uar_seeds: mean and spread over the seeds.
-        chance: what blind guesses reach on as many predictions.
+        chance: what blind guesses reach on as many predictions, of which some classes may have more.
         counts: int64 [8, 8] confusion matrix, all seeds added up.
         recall, f1: float [8], nan for a class without clips.
         raw, calibrated: before and after temperature scaling.
@@ -141,7 +141,7 @@ def _summary(table: pa.Table, **key: str) -> Summary:
         uar=interval(metrics.uar),
         macro_f1=interval(metrics.macro_f1),
         uar_seeds=_spread([float(metrics.uar(own)) for own in per_seed.values()]),
-        chance=metrics.chance_interval(len(table)),
+        chance=metrics.chance_interval(len(table), counts.sum(1).max() / len(table)),
         counts=counts,
         recall=metrics.recalls(counts),
         f1=metrics.f1s(counts),

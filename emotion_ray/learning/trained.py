@@ -150,7 +150,8 @@ def _record(
 def _protocol(split: Split, summary: Summary) -> str:
     if split.protocol == "actor":
         return f"actor fold {split.fold + 1}: tested on actors that it has not seen; {summary.selection}"
-    return f"random split, the same actors on both sides; {summary.selection if split.selected_on_test else _UNSEEN}"
+    chosen = f"{summary.selection}, as the temperature is fitted to them" if split.selected_on_test else _UNSEEN
+    return f"random split, the same actors on both sides; {chosen}"
 
 
 def _triple(figure: Interval) -> list[float]:

@@ -26,6 +26,9 @@ SYNTHETIC_LIMITS = """\
 nothing of how well it works on people; it is there to try the programs with."""
 
 
+FEW_ACTORS = 10  # fewer clusters than this, and a bootstrap over them is rough, its interval rather too narrow
+
+
 def model_card(name: str, record: ModelRecord) -> str:
     """The text of `MODEL_CARD.md`; what was not measured says so."""
     data = record.data
@@ -49,6 +52,7 @@ def model_card(name: str, record: ModelRecord) -> str:
         "## How good it is",
         f"Protocol: {record.protocol or 'not stated'}. UAR of a blind guess: {1 / len(record.labels):.3f}.",
         _table(["figure", "value"], [[key, _figure(value)] for key, value in record.metrics.items()]),
+        _caution(len(record.by_actor)),
         "### By class",
         _figures("class", record.by_class),
         "### By actor",
@@ -62,6 +66,12 @@ def model_card(name: str, record: ModelRecord) -> str:
         _table(["package", "version"], [[key, value] for key, value in record.versions.items()]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _caution(actors: int) -> str:
+    if not 1 < actors < FEW_ACTORS:
+        return ""
+    return f"The intervals are over {actors} actors: rough, and rather too narrow."
 
 
 def _limits(data: Mapping[str, Any]) -> str:

@@ -54,6 +54,8 @@ class SplitSettings:
 class TrainRunSettings(TrainSettings, SplitSettings, RunSettings):
     """A training from clips to a stored model."""
 
+    seed: int = 0
+    """Of the split, first weights, order of clips, dropout and augmentation: other seeds test on other clips."""
     workers: int = 1
     """Processes that share each batch."""
     max_failures: int = 3

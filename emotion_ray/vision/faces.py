@@ -8,16 +8,8 @@ from typing import Literal
 import numpy as np
 
 from emotion_ray.vision.areas import SummedAreas, Window
-from emotion_ray.vision.mtcnn import CELL, MIN_FACE, MTCNN, PYRAMID_FACTOR, Faces, pyramid
-
-# A face whose longer side is this many times the smallest one looked for comes out the same from all finer
-# pyramids: what their further levels propose is too small to stand in its way. On real clips, scaled, one at 1.5
-# times differs in a fifth of the frames, the largest that was seen to differ is one at 2.1 times.
-CLEAR_OF_PYRAMID = 2.4
-# A smaller face within it that scores higher does: of two such the original keeps the one that scores higher. So a
-# face that scores less than this (one frame in 300 of RAVDESS and CREMA-D) is looked at again with all levels.
-CLEAR_PROB = 0.999
-FIRST_SKIP = 5  # the finest pyramid levels that a first look does without: it sees faces from 111 px
+from emotion_ray.vision.mtcnn import CELL, MTCNN, Faces, pyramid
+from emotion_ray.vision.search import longer_side, search, skip_for
 
 WINDOW_SIDES = 2.6  # a tracked face is looked for in a window of this many of its sides,
 CLOSE_SIDES = 1.9  # and for the third stage alone in one of so many,
@@ -32,76 +24,6 @@ PATIENCE = 15  # frames in which a lost face is waited for, half a second, befor
 
 TABLE_BYTES = 72 * 2**20  # summed-area tables held at once: 6 frames of 720p
 MOST_AT_ONCE = 16
-
-
-def find_faces(
-    mtcnn: MTCNN, frames: list[np.ndarray], faces: Literal["largest", "all"] = "all", side: float = 0.0
-) -> list[Faces]:
-    """The faces in each of some frames of one size, as facenet-pytorch's `MTCNN().detect` finds them.
-
-    Args:
-        frames: uint8 [H, W, 3] RGB.
-        faces: "all" runs the full pyramid; "largest" promises the largest face only, from a shorter one.
-        side: the longer side in px of the face to expect; 0 for unknown. It changes the speed, not the result.
-
-    Returns:
-        a `Faces` for each frame, empty where there is none.
-    """
-    return [faces for _, faces in _search(mtcnn, frames, 0 if faces == "all" else _skip_for(side))]
-
-
-def _search(
-    mtcnn: MTCNN, frames: list[np.ndarray], skip: int, memory: np.ndarray | None = None
-) -> list[tuple[SummedAreas, Faces]]:
-    """Whole frames, from a pyramid without its `skip` finest levels to ever finer ones until the face is clear."""
-    height, width = frames[0].shape[:2]
-    areas = SummedAreas(frames, Window.whole(height, width), memory)
-    found = mtcnn.detect(areas, pyramid(height, width, skip))
-    results = []
-    for index, faces in enumerate(found):
-        one = areas.only(index)
-        finer = skip
-        while finer > 0 and not _is_clear(faces, finer):
-            finer = _finer(faces, finer)
-            faces = mtcnn.detect(one, pyramid(height, width, finer))[0]
-        results.append((one, faces))
-    return results
-
-
-def _is_clear(faces: Faces, skip: int) -> bool:
-    """Whether the `skip` finest levels would not change which face is the largest, nor its box."""
-    if not len(faces):
-        return False
-    large = _side(faces.boxes[faces.largest]) >= CLEAR_OF_PYRAMID * _min_face(skip)
-    return large and faces.probs[faces.largest] >= CLEAR_PROB
-
-
-def _finer(faces: Faces, skip: int) -> int:
-    """How many of the finest levels to leave out at the next look."""
-    if not len(faces):
-        return skip // 2
-    if faces.probs[faces.largest] < CLEAR_PROB:
-        return 0
-    return min(skip - 1, _skip_for(_side(faces.boxes[faces.largest])))
-
-
-def _min_face(skip: int) -> float:
-    """The smallest face in px that a pyramid without its `skip` finest levels looks for."""
-    return MIN_FACE / PYRAMID_FACTOR**skip
-
-
-def _skip_for(side: float) -> int:
-    """How many of the finest levels a face of this longer side in px can do without, with a tenth to spare."""
-    if side <= 0:
-        return FIRST_SKIP
-    skip = 0
-    while CLEAR_OF_PYRAMID * _min_face(skip + 1) <= 0.9 * side:
-        skip += 1
-    return skip
-
-
-def _side(box: np.ndarray) -> float:
-    return float(max(box[2] - box[0], box[3] - box[1]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,8 +130,8 @@ class FaceFollower:
     def _look(self, frames: list[np.ndarray]) -> list[_Sighting]:
         """Looks at one or more of the next frames."""
         if not self._tracking:
-            side = 0.0 if self._last is None else _side(self._last)
-            looked = _search(self._mtcnn, frames, _skip_for(side), self._tables_memory)
+            side = 0.0 if self._last is None else longer_side(self._last)
+            looked = search(self._mtcnn, frames, skip_for(side), self._tables_memory)
             return [_Sighting.of(areas, faces, faces.largest if len(faces) else None) for areas, faces in looked]
         if self._last is None:
             sighting = self._look_everywhere(frames[0], None, 0)
@@ -225,7 +147,7 @@ class FaceFollower:
         needs no more than what is close about the face, and whatever reaches beyond that is looked at in full.
         """
         height, width = frames[0].shape[:2]
-        side = _side(start)
+        side = longer_side(start)
         scales = [scale for scale in pyramid(height, width) if CELL / scale >= TRACKED_SCALES * side]
         in_full = range(0 if self._place is None else 1, len(frames), 2)
         again = [index for index in range(len(frames)) if index not in in_full]
@@ -271,7 +193,7 @@ class FaceFollower:
 
     def _look_everywhere(self, frame: np.ndarray, last: np.ndarray | None, missed: int) -> _Sighting:
         """Looks at a whole frame, for the face whose box was `last` or, after a while or at first, the largest."""
-        [(areas, faces)] = _search(self._mtcnn, [frame], _skip_for(0.0 if last is None else _side(last)))
+        [(areas, faces)] = search(self._mtcnn, [frame], skip_for(0.0 if last is None else longer_side(last)))
         chosen, overlap = (None, 0.0) if last is None else _nearest(faces, last)
         if overlap < SAME_FACE_OVERLAP:
             lost = last is None or missed >= self._patience

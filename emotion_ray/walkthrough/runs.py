@@ -119,7 +119,8 @@ def read_board(folder: Folder) -> Leaderboard:
             name: {metric: Interval(**_with_nan(figure)) for metric, figure in figures.items()}
             for name, figures in content["test"].items()
         }
-        return Leaderboard(content["architecture"], content["data"], rows, content["epochs"], test)
+        names = ("architecture", "data", "epochs", "test_actors")
+        return Leaderboard(rows=rows, test=test, **{name: content[name] for name in names})
     except (KeyError, TypeError, AttributeError):
         raise EmotionRayError(f"{folder.uri}/{LEADERBOARD} is of another release: give another --root") from None
 

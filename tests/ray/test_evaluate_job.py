@@ -8,15 +8,16 @@ from small_clips import write_small_clips
 from emotion_ray.data.ravdess import EMOTIONS
 from emotion_ray.distributed import evaluate as module
 from emotion_ray.distributed.evaluate import evaluate
-from emotion_ray.distributed.preflight import Machine
+from emotion_ray.distributed.preflight import Machine, Need
 from emotion_ray.errors import EmotionRayError
 from emotion_ray.learning import cross_corpus
+from emotion_ray.learning.evaluate import plan
 from emotion_ray.learning.predictions import load_evaluation
 from emotion_ray.learning.summaries import summarise
 from emotion_ray.models.architectures import build
 from emotion_ray.models.record import ModelRecord
 from emotion_ray.models.store import save_model
-from emotion_ray.settings import AttentionSettings, EvaluateSettings, LSTMSettings
+from emotion_ray.settings import AttentionSettings, EvaluateSettings, LSTMSettings, TrainSettings
 
 pytestmark = pytest.mark.ray
 
@@ -101,6 +102,18 @@ def test_a_stored_model_is_evaluated_by_its_settings(alone, clips, console):
     assert "lr 0.002" in text
     assert "If a sweep chose the settings of mine-lstm, it did so by" in text
     assert "If a sweep chose the settings of mine-attention, it did so by" in text
+
+
+def test_the_last_epoch_of_a_random_split_is_not_chosen_by_its_clips(clips):
+    _, all_clips = clips
+    settings = TrainSettings(epochs=6, patience=1, lr=0.0001, lstm=LSTMSettings(4))
+    runs = plan(all_clips, ["lstm"], ["random", "actor"], [0], control=False)
+    lengths = {}
+    for run in (runs[0], runs[1]):
+        (_, history), _ = module._trained_and_tested(all_clips, run, settings, Need(1), False)
+        lengths[run.split.protocol] = len(history)
+    assert lengths["random"] == 6
+    assert lengths["actor"] < 6, "patience was not put to the test"
 
 
 def store_small(root, name):

@@ -1,16 +1,19 @@
 """What a sweep keeps in mind and on disk while it goes on, and what it shows, without a Ray behind it."""
 
 import io
+import json
 from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
+from ray.train import UserCallback
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from rich.console import Console
 
+from emotion_ray.data.storage import Folder
 from emotion_ray.distributed import sweep as module
-from emotion_ray.distributed import sweep_progress
+from emotion_ray.distributed import sweep_progress, worker_group
 from emotion_ray.distributed import trial as trial_module
 from emotion_ray.distributed.leaderboard import Row, ranked
 from emotion_ray.distributed.preflight import Need
@@ -153,6 +156,20 @@ def test_a_full_disk_is_no_fault_of_the_trial_s(stored, monkeypatch):
         with pytest.raises(StorageError) if ends else nullcontext():
             trial_module.run_trial(baseline("lstm"), stored.task, None, None)
     assert reports == [failure_report("the loss is nan")]
+
+
+def test_nor_is_it_that_of_a_trial_of_several_workers(stored, monkeypatch):
+    folder = Folder.at(stored.folder)
+    monkeypatch.setattr(trial_module, "_begun", lambda task, config: str(stored.folder))
+    monkeypatch.setattr(trial_module.tune, "report", lambda report: told.append(report["failed"]))
+    monkeypatch.setattr(trial_module, "TuneReportCallback", UserCallback)
+    monkeypatch.setattr(worker_group, "TorchTrainer", lambda *_, **__: SimpleNamespace(fit=lambda: None))
+    told = []
+    for of_storage in (True, False):
+        folder.publish(worker_group.FAILED, json.dumps({"reason": "why", "of_storage": of_storage}).encode())
+        with pytest.raises(StorageError, match="why") if of_storage else nullcontext():
+            trial_module.run_trial_of_several(baseline("lstm"), stored.task, [None], [None])
+    assert told == ["why"]
 
 
 @pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])

@@ -156,7 +156,7 @@ def test_a_model_that_was_stored_is_not_trained_again_though_the_run_does_not_kn
 def test_what_can_not_be_is_refused_before_ray_is_started(alone, root, settings, console, more, says):
     began = time.monotonic()
     with pytest.raises(EmotionRayError) as caught:
-        train(replace(settings, **more), console)
+        train(replace(settings, **{"run": "refused", **more}), console)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
     assert time.monotonic() - began < 2
@@ -168,6 +168,7 @@ def test_a_cluster_that_is_too_small_is_told_within_two_seconds(ray_here, settin
     with pytest.raises(EmotionRayError, match=r"8 workers x 1 CPU = 8 CPU, and this machine has 2 CPU and 0 GPU"):
         train(replace(settings, workers=8, run="large"), console)
     assert time.monotonic() - began < 2
+    assert not (Path(settings.root) / "runs" / "large" / "run.json").exists()
 
 
 def test_a_model_of_that_name_is_not_replaced(alone, root, settings, console):
