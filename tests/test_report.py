@@ -164,6 +164,8 @@ def test_the_synthetic_sample_is_always_called_that(written):
         assert "synthetic sample (FACES)" in form.splitlines()[0] + form[form.find("<title>") :][:80]
         assert "no RAVDESS results" in form
         assert "the two can't be compared" in form
+    everywhere = page.count("<svg")
+    assert everywhere > 5 and page.count("<!-- synthetic sample (FACES) -->") == everywhere
     document = document_of(evaluated(["random"], control=False))
     assert document.title == "Report: FACES"
     assert document.banner == Text("Data: FACES. 96 clips of 6 actors, 2 frames of 4x4 px.")

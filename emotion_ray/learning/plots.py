@@ -75,6 +75,12 @@ def as_png(figure: Figure) -> bytes:
     return stream.getvalue()
 
 
+@_styled
+def name_data(figure: Figure, label: str) -> None:
+    """Puts beneath a figure what data it is of: pictures are passed on without the page around them."""
+    figure.supxlabel(label, x=0.99, ha="right", fontsize=6.5, alpha=0.75)
+
+
 def model_colours(models: Sequence[str]) -> dict[str, str]:
     """A colour for each model, in the order in which they come."""
     return {model: COLOURS[place % len(COLOURS)] for place, model in enumerate(dict.fromkeys(models))}

@@ -107,6 +107,9 @@ def make_document(
         Section("What it is for, and what not", [Points(_RESPONSIBLE_USE)]),
     ]
     shown = [part for part in parts if part.blocks]
+    for gallery in (block for part in shown for block in part.blocks if isinstance(block, Gallery)):
+        for picture in gallery.pictures:
+            plots.name_data(picture.figure, evaluation.data.label)
     lead = [*_lead(summaries), *sections.as_stored(evaluation)]
     return Document(f"{title}: {evaluation.data.label}", _banner(evaluation.data), lead, shown)
 
