@@ -286,7 +286,7 @@ def page(result: dict, options: Options, found: list[Comparison]) -> str:
     lines = [
         "# Early stopping",
         "",
-        made_by(f"early_stopping.py {flags} --page", result),
+        made_by(f"early_stopping.py {flags}", result, "early_stopping"),
         "",
         f"The {result['data']}; no figure here says anything of RAVDESS or of real faces. Random search, "
         f"{options.trials} trials of {options.epochs} epochs, the baseline's settings among them (which is never "

@@ -26,7 +26,7 @@ from statistics import median
 
 import torch
 import tyro
-from asked import line
+from asked import Target
 from machine import facts, made_by
 
 from emotion_ray.real_clips import real_clips
@@ -36,10 +36,10 @@ MODELS = ("lstm", "attention")
 FORMS = ("plain", "engine", "engine_every_frame")
 WINDOW = 60  # frames
 TARGETS = {
-    "engine_vs_plain": ("the plain way's time by the engine's, the smaller of both models'", ">= 20"),
-    "engine_fps": ("frames a second of the engine on one core, the smaller of both models'", ">= 30"),
-    "service_latency_vs_engine": ("time of an upload by the engine's", "<= 1.3 and 50 ms"),
-    "service_vs_fastapi_throughput": ("videos a second of the service by those of a plain FastAPI app", ">= 10"),
+    "engine_vs_plain": Target("the plain way's time by the engine's, the smaller of both models'", 20),
+    "engine_fps": Target("frames a second of the engine on one core, the smaller of both models'", 30),
+    "service_latency_vs_engine": Target("time of an upload by the engine's", 1.3, smaller=True),
+    "service_vs_fastapi_throughput": Target("videos a second of the service by those of a plain FastAPI app", 10),
 }
 """What each ratio says, and the figure it must reach."""
 
@@ -155,16 +155,15 @@ def page(result: dict) -> str:
     lines = [
         "# Inference: speed",
         "",
-        made_by("inference.py --page", result),
+        made_by("inference.py", result, "inference"),
         "",
         *__doc__.strip().split("\n\n", 2)[-1].splitlines(),
         "",
-        "| ratio | asked | got |",
-        "|---|---|---|",
+        "| ratio | asked | got | |",
+        "|---|---|---|---|",
     ]
     for name, value in result["ratios"].items():
-        meaning, asked = TARGETS[name]
-        lines.append(f"| {meaning} | {asked} | {value:.3g} |")
+        lines.append(TARGETS[name].row(value))
     lines += ["", "| ms a frame | " + " | ".join(MODELS) + " |", "|---" * (1 + len(MODELS)) + "|"]
     for form in FORMS:
         told = " | ".join(f"{result['ms_a_frame'][model][form]:.1f}" for model in MODELS)
@@ -179,8 +178,7 @@ def main(arguments: Arguments) -> None:
     forms = compare_forms(arguments.rounds)
     result = {**facts(), "ms_a_frame": forms, "ratios": ratios(forms)}
     for name, value in result["ratios"].items():
-        meaning, asked = TARGETS[name]
-        line(value >= float(asked.removeprefix(">= ")), meaning, asked, f"{value:.3g}")
+        TARGETS[name].judge(value)
     with tempfile.TemporaryDirectory() as folder:
         figures = Path(folder) / "service.json"
         subprocess.run([sys.executable, Path(__file__).parent / "service.py", "--json", figures], check=True)

@@ -19,7 +19,7 @@ from statistics import median
 import numpy as np
 import torch
 import tyro
-from asked import line
+from asked import Target
 from machine import facts, made_by
 from noise_clips import noise_clips
 from plain_models import PlainAttention, PlainLSTM, plain_step
@@ -34,21 +34,6 @@ PLAIN = {"lstm": PlainLSTM, "attention": PlainAttention}
 FORMS = ("plain", "plain_allocator", "ours")
 BATCH, FRAMES, SIZE, STEPS = 8, 60, 64, 6
 PRODUCT = 2048  # rows and columns of the matrix product whose rate sets the floor
-
-
-@dataclass(frozen=True)
-class Target:
-    """What a ratio says, and the figure it must reach: at least `bound`, or at most where `smaller` is better."""
-
-    meaning: str
-    bound: float
-    smaller: bool = False
-
-    def __str__(self) -> str:
-        return f"at {'most' if self.smaller else 'least'} {self.bound:g}"
-
-    def met(self, value: float) -> bool:
-        return value <= self.bound if self.smaller else value >= self.bound
 
 
 TARGETS = {
@@ -105,7 +90,7 @@ def main(options: Options) -> None:
         "ratios": {**step_ratios(rounds), "tune_overhead_s": tune_overhead(sweeps)},
     }
     for name, value in result["ratios"].items():
-        line(TARGETS[name].met(value), TARGETS[name].meaning, str(TARGETS[name]), f"{value:.3g}")
+        TARGETS[name].judge(value)
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
     if options.page:
@@ -212,7 +197,7 @@ def page(result: dict) -> str:
     lines = [
         "# Training speed",
         "",
-        made_by(f"learn.py --rounds {len(rounds)} --page", result),
+        made_by(f"learn.py --rounds {len(rounds)}", result, "learn"),
         "",
         f"One training step: {result['batch']} clips of {result['frames']} frames of {result['size']}x{result['size']} "
         f"px, {result['threads']} threads. Each form runs in its own process, the processes take turns, "
@@ -233,11 +218,9 @@ def page(result: dict) -> str:
         f"A short trial of one worker takes {trial['alone']:.2f} s by itself and {trial['sweep']:.2f} s in a sweep on "
         "Ray Tune, from its beginning to that of the next, with the same checkpoints written.",
     ]
-    lines += ["", "| ratio | | measured | wanted | |", "|---|---|---|---|---|"]
+    lines += ["", "| ratio | | asked | got | |", "|---|---|---|---|---|"]
     for name, value in ratios.items():
-        target = TARGETS[name]
-        met = "met" if target.met(value) else "**not met**"
-        lines.append(f"| `{name}` | {target.meaning} | {value:.3g} | {target} | {met} |")
+        lines.append(f"| `{name}` {TARGETS[name].row(value)}")
     return "\n".join(lines) + "\n"
 
 

@@ -20,8 +20,16 @@ def facts() -> dict[str, str]:
     }
 
 
-def made_by(command: str, about: dict[str, str]) -> str:
-    """The sentence on a page that says how it came about; `about` is what `facts` gave."""
+def made_by(command: str, about: dict[str, str], page: str = "") -> str:
+    """The sentence on a page that says how it came about.
+
+    Args:
+        command: the script with its flags.
+        about: what `facts` gave.
+        page: name of the page under results/benchmarks/ and of the figures beside it, where there is one.
+    """
+    if page:
+        command += f" --page results/benchmarks/{page}.md --json results/benchmarks/{page}.json"
     where = f"at commit {about['commit']}, {about['date']}, on {about['hardware']}; {about['software']}"
     return f"Made by `python benchmarks/{command}` {where}."
 

@@ -17,17 +17,17 @@ from pathlib import Path
 from statistics import median
 
 import tyro
-from asked import line
+from asked import Target
 from machine import facts, made_by
 from prepare_forms import FORMS, FRAMES, measure_form, profile_form, takes_720p
 from prepare_job import lay_out, measure_memory, measure_plain, measure_ray
 
 TARGETS = {
-    "exact_vs_facenet": ("facenet-pytorch's time by ours, exact", ">=", 10.0),
-    "track_vs_facenet": ("facenet-pytorch's time by ours, track", ">=", 20.0),
-    "track_vs_decode": ("our time, track, by that of decoding to RGB alone", "<=", 2.5),
-    "ray_vs_two_processes": ("clips a second of the Ray job by those of two plain processes", ">=", 0.88),
-    "peak_memory_160_vs_40": ("peak memory with 160 takes by that with 40", "<=", 1.10),
+    "exact_vs_facenet": Target("facenet-pytorch's time by ours, exact", 10),
+    "track_vs_facenet": Target("facenet-pytorch's time by ours, track", 20),
+    "track_vs_decode": Target("our time, track, by that of decoding to RGB alone", 2.5, smaller=True),
+    "ray_vs_two_processes": Target("clips a second of the Ray job by those of two plain processes", 0.88),
+    "peak_memory_160_vs_40": Target("peak memory with 160 takes by that with 40", 1.1, smaller=True),
 }
 
 
@@ -117,16 +117,15 @@ def page(result: dict) -> str:
     lines = [
         "# Preparing: speed and memory",
         "",
-        made_by("prepare.py --page", result),
+        made_by("prepare.py", result, "prepare"),
         "",
         *__doc__.strip().split("\n\n", 2)[-1].splitlines(),
         "",
-        "| ratio | asked | got |",
-        "|---|---|---|",
+        "| ratio | asked | got | |",
+        "|---|---|---|---|",
     ]
     for name, value in result["ratios"].items():
-        meaning, sign, bound = TARGETS[name]
-        lines.append(f"| {meaning} | {sign} {bound:g} | {value:.3g} |")
+        lines.append(TARGETS[name].row(value))
     if "ms_a_frame" in result:
         lines += ["", "| form | ms a frame |", "|---|---|"]
         lines += [f"| {form} | {value:.2f} |" for form, value in result["ms_a_frame"].items()]
@@ -164,9 +163,7 @@ def main(arguments: Arguments) -> None:
         peaks = result["memory"] = compare_memory()
         ratios["peak_memory_160_vs_40"] = peaks["peak_bytes_160"] / peaks["peak_bytes_40"]
     for name, value in ratios.items():
-        meaning, sign, bound = TARGETS[name]
-        met = value >= bound if sign == ">=" else value <= bound
-        line(met, meaning, f"{sign} {bound:g}", f"{value:.3g}")
+        TARGETS[name].judge(value)
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=2) + "\n")
     if arguments.page:

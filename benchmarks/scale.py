@@ -248,7 +248,7 @@ def _page(about: dict, rates: Rates, found: dict, rows: int) -> str:
     graph_is = "" if found["graph"] else " How many clips one driver can feed was not measured: that is `--graph`."
     parts = [
         "# How far preparing goes",
-        f"{made_by('scale.py --graph --page' if found['graph'] else 'scale.py --page', about)} The rate of cropping is "
+        f"{made_by('scale.py --graph' if found['graph'] else 'scale.py', about, 'scale')} The rate of cropping is "
         f"`benchmarks/prepare.py`'s, {about['rates_from']}.",
         "## Tried",
         table(("what", "time", "driver's memory at its peak", "left to do"), tried),

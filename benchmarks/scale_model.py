@@ -46,13 +46,14 @@ class Workload:
     name: str
     takes: int
     video_bytes: float
+    why: str = ""
 
 
 def workloads(rates: Rates, actors_takes: int, actors_bytes: float) -> list[Workload]:
     """RAVDESS's 24 actors, 1,000 hours of takes as long as RAVDESS's, and 1,000,000 of them."""
     hours = round(1000 * 3600 / rates.video_s)
     return [
-        Workload("24 actors", actors_takes, actors_bytes),
+        Workload("24 actors", actors_takes, actors_bytes, ": archives hold each without sound too"),
         Workload("1,000 hours", hours, hours * rates.video_bytes),
         Workload("1,000,000 clips", 1_000_000, 1_000_000 * rates.video_bytes),
     ]
@@ -82,9 +83,9 @@ def needs(work: Workload, rates: Rates) -> list[tuple[str, str, str]]:
     driver = rates.driver_bytes + takes * rates.planned_bytes
     return [
         *by_cores,
-        ("video", _bytes(work.video_bytes), f"{_bytes(work.video_bytes / takes)} a take"),
+        ("video", _bytes(work.video_bytes), f"{_bytes(work.video_bytes / takes)} a take{work.why}"),
         ("clips", _bytes(takes * CLIP_BYTES), f"{takes:,} x 60 x 64 x 64 x 3 bytes, before zstd"),
-        ("shards", f"{shards:,}", f"{takes:,} / {CLIPS_A_SHARD}; more where actors have fewer clips"),
+        ("shards, at least", f"{shards:,}", f"{takes:,} / {CLIPS_A_SHARD}; a shard is of one actor"),
         ("manifest", _bytes(takes * rates.manifest_bytes), f"{takes:,} x {rates.manifest_bytes:.0f} bytes"),
         (
             "driver's memory",

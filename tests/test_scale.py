@@ -45,7 +45,7 @@ def test_the_sums_are_right():
     assert hours(work, RATES, cores=4) == pytest.approx(1.0)
     rows = {what: much for what, much, _ in needs(work, RATES)}
     assert rows["clips"] == f"{7200 * CLIP_BYTES / 1e9:.3g} GB"
-    assert rows["shards"] == "225"
+    assert rows["shards, at least"] == "225"
     assert rows["driver's memory"] == "307 MB"
     assert rows["network into each machine"] == "32 MB/s"
 

@@ -20,7 +20,7 @@ from emotion_ray.settings import ReproduceSettings, TrainSettings
 from emotion_ray.walkthrough.stages import duration
 
 DOWNLOAD_RATE = 20e6  # bytes a second: an assumption, which the network decides on
-# Core seconds a take of 60 frames of 720p, on a machine half as fast as that of results/benchmarks/prepare.md.
+# Core seconds a take of 60 frames of 720p, on a machine a third as fast as that of results/benchmarks/prepare.md.
 CROP_CORE_S = {"track": 1.2, "exact": 1.6}
 STORE_BYTES = 1e9  # checkpoints of a sweep under way, and the models
 MODELS = ("lstm", "attention")
