@@ -56,6 +56,10 @@ def test_wrong_flags_exit_2(arguments):
         (["prepare", "--source", "{tmp}/missing"], "{tmp}/missing"),
         (["prepare", "--source", "{tmp}/odd.csv"], "odd.csv, line 2: the emotion 'joyful' is none of neutral"),
         (["prepare", "--base-url", "gopher://there", "--actors", "1"], "only http, https and file URLs"),
+        (
+            ["prepare", "--source", "{tmp}", "--base-url", "http://me:secret@[::1"],
+            "--base-url is malformed",
+        ),
         (["prepare", "--out", "{tmp}/odd.csv"], "is no folder"),
         (["prepare", "--out", "{tmp}"], "holds other files, such as odd.csv"),
         (["prepare", "--out", "nowhere://there"], "a folder at nowhere:// can't be opened"),
@@ -74,7 +78,20 @@ def test_what_cant_be_done_is_one_line_and_exit_1(tmp_path, arguments, says):
     assert err.startswith("emotion-ray: ")
     assert err.count("\n") == 1
     assert says.format(tmp=tmp_path) in err
+    assert "secret" not in err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_output_that_can_not_be_written_is_one_line():
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "emotion_ray.cli", "doctor", "--json"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "emotion-ray: the output can't be written (No space left on device)\n",
+    )
 
 
 def test_help_comes_at_once_and_without_the_heavy_packages():

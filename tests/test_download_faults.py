@@ -199,6 +199,15 @@ def test_redirects_to_http_only(zenodo, archive, tmp_path, target):
         assert "Authorization" not in zenodo.requests[1].headers
 
 
+def test_what_comes_with_a_redirect_is_not_read(zenodo, archive, tmp_path):
+    zenodo.files["moved.zip"] = CONTENT
+    moved = replace(archive, url=zenodo.file_url("moved.zip"))
+    endless = (("Location", archive.url), ("Content-Length", "1000000000000"))
+    zenodo.fail("moved.zip", Fault(status=302, headers=endless))
+    assert download(moved, tmp_path, settings=QUICK).read_bytes() == CONTENT
+    assert [request.name for request in zenodo.requests] == ["moved.zip", NAME]  # it was followed at the first try
+
+
 def test_redirects_in_a_circle(zenodo, archive, tmp_path):
     zenodo.fail_always(NAME, Fault(status=301, headers=(("Location", archive.url),)))
     assert reject_of(archive, tmp_path).reason == "bad_redirect"

@@ -170,6 +170,24 @@ def test_crops_come_while_the_video_is_read(mtcnn, detector):
     assert len(taken) <= 20
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_frames_before_the_first_face_are_asked_for_again_or_held_for_the_same_crops(mtcnn, detector):
+    frames, asked = [*[grey()] * 20, *moving(4)], []
+
+    def again(count):
+        asked.append(count)
+        return iter(frames[:count])
+
+    held = list(FaceFollower(mtcnn, detector).crops(iter(frames)))
+    anew = list(FaceFollower(mtcnn, detector).crops(iter(frames), again))
+    assert asked == [20] and len(anew) == 24
+    for one, other in zip(held, anew, strict=True):
+        assert (one.found, one.prob) == (other.found, other.prob)
+        assert np.array_equal(one.pixels, other.pixels) and np.array_equal(one.box, other.box)
+    assert not list(FaceFollower(mtcnn, detector).crops(iter(frames[:20]), lambda count: pytest.fail("for nothing")))
+
+
 @pytest.mark.parametrize("size", [64, 112])
 def test_a_crop_is_facenet_pytorch_s(mtcnn, size):
     """Cut at whole px, to the picture, not squared, and area-resized."""

@@ -1,12 +1,16 @@
 import os
+import threading
+import time
 import zlib
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from fake_zenodo import FakeZenodo
 from portrait_video import zipped
 
-from emotion_ray.data import ravdess
+from emotion_ray.data import ravdess, takes
 from emotion_ray.data.takes import (
     Choice,
     Take,
@@ -215,12 +219,54 @@ def test_another_index_in_a_folder_says_nothing_of_the_sample(tmp_path, content)
     assert synthetic_sample(str(tmp_path), "https://zenodo.org") is None
 
 
-@pytest.mark.parametrize("record", [[], {}, {"files": 3}, {"files": [{"key": "a"}]}, {"files": [None]}])
+ENDLESS = {"files": [{"key": "a", "size": float("inf"), "checksum": "md5:0"}]}
+
+
+@pytest.mark.parametrize("record", [[], {}, {"files": 3}, {"files": [{"key": "a"}]}, {"files": [None]}, ENDLESS])
 def test_a_mirror_with_another_record_is_one_line(record, monkeypatch):
     with FakeZenodo({}) as zenodo:
         monkeypatch.setattr(zenodo, "record", lambda: record)
         with pytest.raises(EmotionRayError, match=r"not a record of files.*check --base-url"):
             record_archives([3], zenodo.url)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("content", [b"[" * 200_000, b" " * 5_000_000])
+def test_a_record_that_is_nested_or_long_beyond_measure_is_one_line(content, monkeypatch):
+    with serving(content) as url, pytest.raises(EmotionRayError, match=r"not a record of files.*check --base-url"):
+        record_archives([3], url)
+
+
+@pytest.mark.slow
+def test_a_record_that_drips_is_given_up(monkeypatch):
+    monkeypatch.setattr(takes, "RECORD_TIMEOUT_S", 0.3)
+    began = time.monotonic()
+    with serving(b" " * 600, pause_s=0.05) as url, pytest.raises(EmotionRayError, match="bytes a second are coming"):
+        record_archives([3], url)
+    assert time.monotonic() - began < 10
+
+
+@contextmanager
+def serving(content, pause_s=0.0):
+    """Answers every request with the content, byte by byte where there is a pause between them."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            with suppress(OSError):  # the client has heard enough
+                for piece in range(len(content)) if pause_s else [slice(None)]:
+                    self.wfile.write(bytes([content[piece]]) if pause_s else content[piece])
+                    time.sleep(pause_s)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 def test_a_mirror_without_a_record_is_one_line_and_shows_no_password():

@@ -32,9 +32,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _write_no_more()
         return UNREAD
     except OSError as error:
+        if _can_be_written():
+            raise
         _write_no_more()
         print(f"emotion-ray: the output can't be written ({error.strerror or error})", file=sys.stderr)
         return EmotionRayError.exit_code
+
+
+def _can_be_written() -> bool:
+    """Whether what is printed arrives, found out by an empty line."""
+    try:
+        print(flush=True)
+    except OSError:
+        return False
+    return True
 
 
 def _write_no_more() -> None:

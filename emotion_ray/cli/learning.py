@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from emotion_ray.cli.output import Flat, console_for, print_json, without_talk
+from emotion_ray.cli.output import Flat, console_for, print_json, results_of, without_talk
 from emotion_ray.errors import Stopped
 from emotion_ray.settings import EvaluateSettings, RunSettings, TrainRunSettings, TuneSettings, default_root
 
@@ -87,15 +87,7 @@ def evaluate(settings: Flat[EvaluateSettings], json: bool = False) -> None:
         report, evaluation = run(settings, console)
     summaries = summarise(evaluation.predictions)
     if json:
-        figures = ("model", "protocol", "choice", "labels")
-        print_json(
-            report=str(report),
-            data=evaluation.data.label,
-            results=[
-                {name: getattr(one, name) for name in figures} | {"uar": one.uar.value, "war": one.war.value}
-                for one in summaries
-            ],
-        )
+        print_json(report=str(report), data=evaluation.data.label, results=results_of(summaries))
     console.print(headline_table(summaries, evaluation.data))
     console.print(f"the report is {report}", soft_wrap=True)
 

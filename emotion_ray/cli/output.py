@@ -2,11 +2,15 @@
 
 import json
 import sys
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, redirect_stdout
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import tyro
 from rich.console import Console
+
+if TYPE_CHECKING:  # it takes PyTorch and seconds with it
+    from emotion_ray.learning.summaries import Summary
 
 Settings = TypeVar("Settings")
 
@@ -22,6 +26,14 @@ def console_for(json: bool) -> Console:
 def without_talk(json: bool) -> AbstractContextManager:
     """Has what others print while the block runs, such as Ray, go aside where the output is JSON."""
     return redirect_stdout(sys.stderr if json else sys.stdout)
+
+
+def results_of(summaries: "Iterable[Summary]") -> list[dict]:
+    """The figures of models by protocols, for JSON."""
+    names = ("model", "protocol", "choice", "labels")
+    return [
+        {name: getattr(one, name) for name in names} | {"uar": one.uar.value, "war": one.war.value} for one in summaries
+    ]
 
 
 def print_json(**result: object) -> None:

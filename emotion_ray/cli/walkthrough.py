@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from emotion_ray.cli.output import Flat, console_for, print_json, without_talk
+from emotion_ray.cli.output import Flat, console_for, print_json, results_of, without_talk
 from emotion_ray.settings import ReproduceSettings, check_on_disk, demo_root
 
 
@@ -47,15 +47,11 @@ def reproduce(settings: Flat[ReproduceSettings], json: bool = False) -> None:
     with without_talk(json):
         done = run(settings, console)
     if json:
-        figures = ("model", "protocol", "choice", "labels")
         print_json(
             data=done.data.label,
             comparable=done.as_the_baseline,
             published=done.published,
-            results=[
-                {name: getattr(one, name) for name in figures} | {"uar": one.uar.value, "war": one.war.value}
-                for one in done.summaries
-            ],
+            results=results_of(done.summaries),
             made={one.what: one.path for one in done.made},
         )
     console.print(done.table())

@@ -14,7 +14,13 @@ from emotion_ray.data.clips import Clips
 from emotion_ray.data.storage import Folder
 from emotion_ray.distributed.preflight import Need
 from emotion_ray.distributed.search_space import Config, settings_of
-from emotion_ray.distributed.worker_group import Together, epoch_report, failure_report, train_together
+from emotion_ray.distributed.worker_group import (
+    Together,
+    WorkersLostError,
+    epoch_report,
+    failure_report,
+    train_together,
+)
 from emotion_ray.errors import EmotionRayError, StorageError
 from emotion_ray.learning.resumable import train_resumably
 from emotion_ray.settings import TrainSettings
@@ -87,7 +93,7 @@ def run_trial_of_several(
     together = Together(folder, task.architecture, settings, train[0], validation[0], task.need.threads)
     try:
         train_together(together, task.workers, task.need, task.max_failures, "ray", [TuneReportCallback()])
-    except StorageError:
+    except (StorageError, WorkersLostError):
         raise
     except EmotionRayError as error:
         tune.report(failure_report(str(error)))

@@ -48,6 +48,10 @@ class Together:
     tensorboard: bool = False
 
 
+class WorkersLostError(EmotionRayError):
+    """Workers of a training died again and again. Another try may go well, from the last epoch on."""
+
+
 def train_together(
     task: Together,
     workers: int,
@@ -71,7 +75,8 @@ def train_together(
 
     Raises:
         StorageError: what a training leaves behind can't be written.
-        EmotionRayError: as `loop.fit`; or workers were lost more often than `max_failures`.
+        WorkersLostError: workers were lost more often than `max_failures`.
+        EmotionRayError: as `loop.fit`.
     """
     folder = Folder.at(task.folder)
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # at its default of 2 s a short run waits more
@@ -95,7 +100,7 @@ def train_together(
     except TrainingFailedError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         cause = (lines or [type(error).__name__])[-1]
-        raise EmotionRayError(
+        raise WorkersLostError(
             f"training broke off, by: {cause:.300}; it is begun anew {max_failures} times at most: "
             "see that the machines have free CPUs and memory to spare, then go on with --resume"
         ) from None

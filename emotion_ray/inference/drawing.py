@@ -1,12 +1,12 @@
 """What the engine says of a frame, drawn on it: a box and a number for each face, and a panel of probabilities."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from emotion_ray.inference.observation import FaceObservation, Observation
+from emotion_ray.vision.areas import Window
 
 # Okabe & Ito (2008), "Color Universal Design": colours that people with any colour vision can tell apart.
 TRACK_COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 94, 0), (204, 121, 167))
@@ -18,14 +18,8 @@ DESIGNED_FOR = 720  # px of the frame's shorter side, in which the sizes below a
 SMALLEST, LARGEST = 0.62, 4.0  # times those: below the smallest the text can't be read
 
 
-@dataclass(frozen=True)
-class _Rectangle:
-    """In px: x0 <= x < x1, y0 <= y < y1."""
-
-    x0: int
-    y0: int
-    x1: int
-    y1: int
+class _Rectangle(Window):
+    """One that is drawn; it may lie outside of the frame."""
 
     def meets(self, other: "_Rectangle") -> bool:
         return self.x0 < other.x1 and other.x0 < self.x1 and self.y0 < other.y1 and other.y0 < self.y1

@@ -68,7 +68,8 @@ class Access:
         self.check_key(key.strip() if scheme.lower() == "bearer" else None)
 
     def check_host(self, headers: Headers) -> None:
-        """
+        """Refuses what is sent to another name than ours.
+
         Raises:
             Problem: 421, the request names a host that is not ours.
         """
@@ -78,7 +79,8 @@ class Access:
             raise Problem(421, "foreign_host", detail)
 
     def check_origin(self, headers: Headers) -> None:
-        """
+        """Refuses what another site's page makes a browser send.
+
         Raises:
             Problem: 403, another site's page sent the request.
         """

@@ -29,7 +29,8 @@ class Job:
         self._cancelled.set()
 
     def check(self) -> None:
-        """
+        """Ends the work when nobody waits for it any more.
+
         Raises:
             Problem: 422, the time is up.
         """

@@ -1,12 +1,11 @@
 """The sound of a video, handed on into another: copied where an mp4 in a browser plays it, else made AAC."""
 
-import io
 from collections.abc import Iterator
 from itertools import chain
 
 import av
 
-from emotion_ray.vision.video import FORMATS, WITHIN_LIMIT
+from emotion_ray.vision.video import open_bytes
 
 COPIED = ("aac", "mp3", "opus")  # what browsers play out of an mp4
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000)  # Hz
@@ -31,12 +30,7 @@ class Sound:
         self.is_damaged = False
         self._start_s = start_s
         self._most_s = most_s
-        self._source = av.open(
-            io.BytesIO(content),
-            container_options={"format_whitelist": FORMATS},
-            options=WITHIN_LIMIT,
-            metadata_errors="ignore",
-        )
+        self._source = open_bytes(content)
         known = [stream for stream in self._source.streams.audio if stream.codec_context and stream.rate]
         self._stream: av.AudioStream | None = known[0] if known else None
         self.is_there = self._stream is not None

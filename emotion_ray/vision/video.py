@@ -27,6 +27,20 @@ RATE = Fraction(30000, 1001)  # frames a second that a clip is made of: RAVDESS'
 LIKELY_FPS = (0.1, 1000.0)  # a file that declares a rate beyond these is taken for one that declares none
 
 
+def open_bytes(content: bytes) -> av.container.InputContainer:
+    """A container of an accepted format, from bytes alone; no decoder in it takes more pixels than `MAX_PIXELS`.
+
+    Raises:
+        av.error.FFmpegError, ValueError: it is none.
+    """
+    return av.open(
+        io.BytesIO(content),
+        container_options={"format_whitelist": FORMATS},
+        options=WITHIN_LIMIT,  # opening decodes pictures already, to find out what they are
+        metadata_errors="ignore",  # a title in Latin-1 is no reason to refuse the pictures
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One decoded frame, upright as it is to be shown.
@@ -65,12 +79,7 @@ class Video:
         if not content:
             raise Reject("decode", "empty_file", f"{name} is empty: fetch it again")
         try:
-            self._container = av.open(
-                io.BytesIO(content),
-                container_options={"format_whitelist": FORMATS},
-                options=WITHIN_LIMIT,  # opening decodes pictures already, to find out what they are
-                metadata_errors="ignore",  # a title in Latin-1 is no reason to refuse the pictures
-            )
+            self._container = open_bytes(content)
         except (av.error.FFmpegError, ValueError) as error:
             raise Reject("decode", "not_a_video", f"{name} is no video that can be read ({_cause(error)})") from None
         try:

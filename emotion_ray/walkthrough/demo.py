@@ -17,7 +17,7 @@ from emotion_ray.inference.videos import chosen_model, predict_videos
 from emotion_ray.learning.run_folder import run_folder
 from emotion_ray.models.store import LoadedModel, model_names
 from emotion_ray.real_clips import real_clips
-from emotion_ray.sample import SIZES, SampleIndex, build_sample, planned_takes
+from emotion_ray.sample import SampleIndex, build_sample, planned_takes
 from emotion_ray.sample.mirror import mirror
 from emotion_ray.settings import EvaluateSettings, PredictSettings, PrepareSettings, TuneSettings
 from emotion_ray.settings.checks import home_filled_in
@@ -37,7 +37,7 @@ Its figures say nothing about real faces, and with trainings as short as these t
 It takes some minutes, and when it is run again it only shows what is there."""
 
 
-def demo(root: Path, console: Console, size: str = SIZES[0]) -> list[Made]:
+def demo(root: Path, console: Console) -> list[Made]:
     """Renders the sample's archives, prepares clips of them as from Zenodo, tunes, evaluates and annotates a video.
 
     What is there from an earlier run is shown and not made again.
@@ -45,7 +45,6 @@ def demo(root: Path, console: Console, size: str = SIZES[0]) -> list[Made]:
     Args:
         root: folder under which everything is made, but for the real clip, which is kept where the tests keep it.
         console: where progress goes.
-        size: of the sample.
 
     Returns:
         what is there now.
@@ -57,7 +56,7 @@ def demo(root: Path, console: Console, size: str = SIZES[0]) -> list[Made]:
     stages = Stages(console, 6)
     console.print(ABOUT, soft_wrap=True)
     with stages.stage("archives: rendering the synthetic sample"):
-        sample = _archives(root / "sample", size, console)
+        sample = _archives(root / "sample", console)
     with stages.stage("prepare: from the synthetic sample's archives to face clips, on Ray Data"):
         _clips(sample, root, console)
     lstm = TuneSettings(root=str(root), run=LSTM, trials=TRIALS, epochs=EPOCHS)
@@ -89,7 +88,7 @@ def demo(root: Path, console: Console, size: str = SIZES[0]) -> list[Made]:
     ]
 
 
-def _archives(folder: Path, size: str, console: Console) -> SampleIndex:
+def _archives(folder: Path, console: Console) -> SampleIndex:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("rendering", total=None)
 
@@ -98,7 +97,7 @@ def _archives(folder: Path, size: str, console: Console) -> SampleIndex:
             if not console.is_terminal and done % 16 == 0:
                 console.print(f"{done}/{total} takes")
 
-        sample = build_sample(folder, size, progress=show)
+        sample = build_sample(folder, "demo", progress=show)
     console.print(f"{len(sample.files)} archives, one for each actor, in {sample.folder}", soft_wrap=True)
     return sample
 

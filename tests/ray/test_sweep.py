@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from ray.train import UserCallback
+from ray.train.v2.api.exceptions import WorkerGroupError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from rich.console import Console
@@ -170,6 +171,17 @@ def test_nor_is_it_that_of_a_trial_of_several_workers(stored, monkeypatch):
         with pytest.raises(StorageError, match="why") if of_storage else nullcontext():
             trial_module.run_trial_of_several(baseline("lstm"), stored.task, [None], [None])
     assert told == ["why"]
+
+
+def test_workers_that_were_lost_again_and_again_are_no_fault_of_the_trial_s(stored, monkeypatch):
+    def fit():
+        raise WorkerGroupError("the node is gone", {})
+
+    monkeypatch.setattr(trial_module, "_begun", lambda task, config: str(stored.folder))
+    monkeypatch.setattr(trial_module, "TuneReportCallback", UserCallback)
+    monkeypatch.setattr(worker_group, "TorchTrainer", lambda *_, **__: SimpleNamespace(fit=fit))
+    with pytest.raises(worker_group.WorkersLostError, match=r"by: the node is gone; .*then go on with --resume"):
+        trial_module.run_trial_of_several(baseline("lstm"), stored.task, [None], [None])
 
 
 @pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])

@@ -5,6 +5,7 @@ import { colourOf, dashesOf, percent, seconds } from "./palette.js";
 
 const EDGE = { left: 40, right: 12, top: 8, bottom: 24 };
 const MOST_ROWS = 300;
+const SOON_S = 0.025; // what is said of the frame that is shown counts, as beside the video, though browsers round its time
 
 export class Chart {
   /** @param {(time: number) => void} onSeek somebody points at a time, in seconds */
@@ -113,7 +114,7 @@ export class Chart {
 
   /** The figures in the legend: those of the cursor's time, or the newest. */
   #tell() {
-    const before = this.cursor === null ? this.points : this.points.filter((point) => point.time <= this.cursor + 1e-3);
+    const before = this.cursor === null ? this.points : this.points.filter((point) => point.time <= this.cursor + SOON_S);
     const point = before.at(-1);
     this.labels.forEach((label, place) => {
       this.values[place].textContent = point ? percent(point.probabilities[label]) : "";
