@@ -6,9 +6,15 @@ import torch
 from face_scenes import grey, scene
 from torch.nn.functional import interpolate
 
+from emotion_ray.data.takes import Take
+from emotion_ray.sample.build import encode
+from emotion_ray.sample.render import SAMPLE_RATE
+from emotion_ray.settings import CropSettings
+from emotion_ray.vision.clipping import make_clip
 from emotion_ray.vision.faces import PATIENCE, FaceCrop, FaceFollower, intersection_over_union
 from emotion_ray.vision.mtcnn import MTCNN
 from emotion_ray.vision.search import find_faces
+from emotion_ray.vision.video import Video
 
 DETECTORS = ("exact", "track")
 
@@ -186,6 +192,19 @@ def test_frames_before_the_first_face_are_asked_for_again_or_held_for_the_same_c
         assert (one.found, one.prob) == (other.found, other.prob)
         assert np.array_equal(one.pixels, other.pixels) and np.array_equal(one.box, other.box)
     assert not list(FaceFollower(mtcnn, detector).crops(iter(frames[:20]), lambda count: pytest.fail("for nothing")))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_a_clip_has_the_frames_before_its_face_too(mtcnn, detector):
+    pictures = np.stack([*[grey()] * 8, *moving(10)])
+    content = encode(pictures, np.zeros(SAMPLE_RATE, np.float32))
+    take = Take("a", 1, 2, None, None, None, None, "late.mp4")
+    clip = make_clip(take, content, 0, CropSettings(frames=18, detector=detector, size=32), mtcnn)
+    with Video(content, "late.mp4") as video:
+        crops = followed(mtcnn, [frame.rgb for frame in video.frames()], detector, 32)
+    assert clip.found.tolist() == [0] * 8 + [1] * 10
+    assert np.array_equal(clip.frames, np.stack([crop.pixels for crop in crops]))
 
 
 @pytest.mark.parametrize("size", [64, 112])
