@@ -126,11 +126,11 @@ def main(arguments: list[str]) -> int:
 def page(result: dict) -> str:
     """The lines as Markdown."""
     command = f"sample_difficulty.py --device {result['device']}"
-    page = "sample" if result["device"] == "cpu" else "sample_gpu"
+    name = "sample" if result["device"] == "cpu" else "sample_gpu"
     lines = [
         "# The synthetic sample: how hard it is",
         "",
-        f"{made_by(command, result, page)} Version {result['sample']} of the sample.",
+        f"{made_by(command, result, name)} Version {result['sample']} of the sample.",
         *trained_where(result),
         "",
         "No figure here is a RAVDESS result: all clips are of the synthetic sample, rendered from one portrait. "

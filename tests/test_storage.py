@@ -148,3 +148,11 @@ def test_a_file_is_removed_once_and_again(tmp_path):
 def test_a_missing_file_is_not_found(tmp_path):
     with pytest.raises(FileNotFoundError):
         Folder.at(tmp_path).read("x")
+
+
+def test_what_a_killed_write_left_can_be_removed(tmp_path):
+    folder = Folder.at(tmp_path)
+    folder.publish("a.txt", b"whole")
+    (tmp_path / ".a.txt.0123abcd.part").touch()
+    folder.remove_partials()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]

@@ -150,6 +150,12 @@ class Folder:
                 f"can't write {name} in {self.uri}: {cause_of(error)}; free space or give another folder"
             ) from None
 
+    def remove_partials(self) -> None:
+        """Removes what writes that were killed left beside their places; only where nobody else is writing."""
+        if self.is_local:
+            for left in Path(self.path).glob(".*.part"):
+                left.unlink(missing_ok=True)
+
     def remove(self, name: str) -> None:
         """Removes a file; one that is not there is no error.
 

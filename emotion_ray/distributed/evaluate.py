@@ -247,8 +247,7 @@ def _remarks(fits: dict[str, TrainSettings]) -> list[str]:
     for name, settings in fits.items():
         sizes = getattr(settings, settings.model)
         values = {**asdict(settings), **asdict(sizes)}
-        for name_of_another in ("model", "seed"):
-            del values[name_of_another]
+        del values["model"], values["seed"]  # its name, and another than those it was trained by
         told = ", ".join(f"{key} {value}" for key, value in values.items() if not isinstance(value, dict))
         lines.append(f"{name}: {told}; augmentation {asdict(settings.augment)}.")
     return lines

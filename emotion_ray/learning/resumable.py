@@ -51,9 +51,8 @@ def train_resumably(
         EmotionRayError: as `loop.fit`, or the folder can't be written.
     """
     model = new_model(architecture, settings, train)
-    if rank == 0 and Folder.at(folder).is_local:
-        for left in Path(folder).glob(".*.part"):  # of a run that was killed while it wrote
-            left.unlink(missing_ok=True)
+    if rank == 0:
+        Folder.at(folder).remove_partials()
     found = read_checkpoint(folder)
     if found is not None:
         history = found.get("history", [])

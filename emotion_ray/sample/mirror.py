@@ -1,10 +1,12 @@
 """Serves the synthetic sample on loopback under the paths that Zenodo has, so that a demo takes the real road."""
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from emotion_ray.data.ravdess import RECORD
@@ -29,8 +31,10 @@ def mirror(folder: Path) -> Iterator[str]:
             """Says nothing: the job shows its own progress."""
 
     class Server(ThreadingHTTPServer):
-        def handle_error(self, *_: object) -> None:
+        def handle_error(self, *request: Any) -> None:
             """Says nothing of a client that went away: a job that was stopped does."""
+            if not isinstance(sys.exception(), ConnectionError):
+                super().handle_error(*request)
 
     with Server(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)

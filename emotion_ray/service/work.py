@@ -29,7 +29,7 @@ class Job:
         self._cancelled.set()
 
     def check(self) -> None:
-        """Ends the work when nobody waits for it any more.
+        """Ends the work when its time is up or nobody waits for it.
 
         Raises:
             Problem: 422, the time is up.
